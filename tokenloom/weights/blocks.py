@@ -91,7 +91,7 @@ BLOCK_SIZES: dict[BlockType, tuple[int, int]] = {
 """Type -> (weights in a block, bytes of a block)."""
 
 CHUNK_WEIGHTS = 64 * 1024
-"""Weights converted at a time: 256 KiB of float32, so that the passes over them stay in the second-level cache."""
+"""Weights converted at a time: 256 KiB of float32, so that the passes stay in the second-level cache."""
 
 # Shapes: N blocks, each of 32 weights in the quantised types with a path here; unquantised ones are one row.
 Chunk = Callable[[np.ndarray, np.ndarray], None]
@@ -171,11 +171,12 @@ FAST: dict[BlockType, Chunk] = {
     BlockType.BF16: _bf16,
 }
 SLOW = frozenset(
-    BlockType[name]
-    for name in (
-        "Q2_K Q3_K Q4_K Q5_K Q6_K TQ1_0 TQ2_0 MXFP4 NVFP4 IQ2_XXS IQ2_XS IQ2_S IQ3_XXS IQ3_S IQ1_S IQ1_M "
-        "IQ4_NL IQ4_XS"
-    ).split()
+    {
+        *(BlockType.Q2_K, BlockType.Q3_K, BlockType.Q4_K, BlockType.Q5_K, BlockType.Q6_K),
+        *(BlockType.IQ1_S, BlockType.IQ1_M, BlockType.IQ2_XXS, BlockType.IQ2_XS, BlockType.IQ2_S),
+        *(BlockType.IQ3_XXS, BlockType.IQ3_S, BlockType.IQ4_NL, BlockType.IQ4_XS),
+        *(BlockType.TQ1_0, BlockType.TQ2_0, BlockType.MXFP4, BlockType.NVFP4),
+    }
 )
 """Types that go through gguf.quants."""
 READABLE = frozenset(FAST) | SLOW
@@ -202,7 +203,7 @@ def blocks_to_float(raw: np.ndarray, kind: BlockType, out: np.ndarray) -> None:
         allowed = " ".join(sorted(t.name for t in READABLE))
         raise ValueError(f"tensor type: found {kind.name}; allowed as weights: {allowed}")
     weights, size = BLOCK_SIZES[kind]
-    assert raw.dtype == np.uint8 and out.dtype == np.float32 and out.flags.c_contiguous
+    assert (raw.dtype, out.dtype, out.flags.c_contiguous) == (np.uint8, np.float32, True)
     assert raw.size * weights == out.size * size, (raw.size, kind, out.size)
     chunk = FAST[kind] if kind in FAST else _with_gguf(kind)
     step = CHUNK_WEIGHTS // weights

@@ -28,7 +28,7 @@ MAX_DIMS = 4
 DEFAULT_ALIGNMENT = 32
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 _STRING, _ARRAY, _BOOL = 8, 9, 7
-_SCALARS = {
+_SCALARS: dict[int, np.dtype[Any]] = {
     0: np.dtype("<u1"),
     1: np.dtype("<i1"),
     2: np.dtype("<u2"),
@@ -68,7 +68,7 @@ class GgufTensor:
 
 @dataclass(frozen=True)
 class Gguf:
-    """An open GGUF file. Views of its tensors stay valid after `close`; the map goes with the last of them."""
+    """An open GGUF file. Views of tensors stay valid after `close`; the map goes with the last of them."""
 
     path: Path
     version: int
@@ -297,8 +297,8 @@ def _check_places(
 def dequantise(tensor: GgufTensor, rows: slice | None = None, out: np.ndarray | None = None) -> np.ndarray:
     """The tensor as float32, in its shape (or the asked rows of its first dimension).
 
-    `rows`: a slice with step 1, only with two dimensions or more. `out`: an array to fill instead of a new one,
-    float32, contiguous, of the answer's shape. Bit for bit what gguf.quants.dequantize gives.
+    `rows`: a slice with step 1, only with two dimensions or more. `out`: an array to fill in place of a
+    new one, float32, contiguous, of the answer's shape. Bit for bit what gguf.quants.dequantize gives.
     Raises BadFile for a type that holds no weights.
     """
     shape, raw = tensor.shape, tensor.raw
