@@ -1,0 +1,28 @@
+"""Models by name: the catalogue, fetching, what is installed. Reads no weights."""
+
+from tokenloom.hub.catalogue import Entry, catalogue
+from tokenloom.hub.pull import pull
+from tokenloom.hub.store import (
+    Found,
+    NotInstalled,
+    PullError,
+    UnknownModel,
+    disk_use,
+    find,
+    installed,
+    remove,
+)
+
+__all__ = [
+    "Entry",
+    "Found",
+    "NotInstalled",
+    "PullError",
+    "UnknownModel",
+    "catalogue",
+    "disk_use",
+    "find",
+    "installed",
+    "pull",
+    "remove",
+]

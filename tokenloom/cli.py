@@ -1,0 +1,167 @@
+"""`loom`: the terminal's commands. Each imports what it needs when it runs, so `loom --help` is quick.
+
+Errors a user can mend are one sentence on stderr and exit status 1; Ctrl-C is 130.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tokenloom.version import __version__
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from tokenloom.hub import Found
+
+app = typer.Typer(
+    name="loom",
+    help="Tokenloom: chat, write and serve with open models, on a machine you own.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tokenloom {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Tokenloom: chat, write and serve with open models, on a machine you own."""
+
+
+@app.command()
+def pull(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A name from `loom models`; a Hub repository as org/name (org/name@revision, "
+            "org/name:Q4_K_M, org/name:file.gguf); or a local folder or .gguf file, which stays where it is."
+        ),
+    ],
+    alias: Annotated[
+        str | None, typer.Option("--name", help="The name for a local folder or file.", show_default=False)
+    ] = None,
+) -> None:
+    """Fetch a model, checked against its hash. An interrupted pull goes on where it stopped."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    from tokenloom import hub
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task(name, total=None)
+        found = hub.pull(name, lambda done, total: bar.update(task, completed=done, total=total), alias)
+    typer.echo(f"{found.name} is ready: {found.path} ({_mb(hub.disk_use(found))})")
+
+
+@app.command()
+def models(
+    everything: Annotated[
+        bool, typer.Option("--all/--installed", help="Also the catalogue's models that are not here.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, one object a line.")] = False,
+) -> None:
+    """List the models: size, licence, context, abilities, languages, disk use."""
+    import json
+
+    from tokenloom import hub
+
+    found = {f.name: f for f in hub.installed()}
+    names = list(found) + [n for n in hub.catalogue() if everything and n not in found]
+    if as_json:
+        for name in names:
+            typer.echo(json.dumps(_model_facts(name, found.get(name)), ensure_ascii=False))
+        return
+    if not names:
+        typer.echo("No model is installed; `loom models --all` lists those that can be pulled.")
+        return
+    from rich.console import Console
+
+    console = Console()
+    console.print(_models_table(names, found))
+    if any(n not in found for n in names):
+        console.print(
+            "`loom pull NAME` fetches one; any Hub repository: `loom pull org/name`.", highlight=False
+        )
+
+
+def _model_facts(name: str, found: Found | None) -> dict[str, object]:
+    from tokenloom import hub
+
+    entry = hub.catalogue().get(name)
+    facts: dict[str, object] = {"name": name, "installed": found is not None}
+    if entry:
+        facts |= {"params": entry.params, "size": entry.size, "licence": entry.licence}
+        facts |= {"context": entry.context, "abilities": entry.abilities, "languages": entry.languages}
+        facts |= {"summary": entry.summary}
+    if found:
+        facts |= {"disk_use": hub.disk_use(found), "path": str(found.path), "kind": found.kind}
+    return facts
+
+
+def _models_table(names: list[str], found: dict[str, Found]) -> Table:
+    from rich.table import Table
+
+    from tokenloom import hub
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("name", "size", "on disk", "licence", "context", "abilities", "languages"):
+        table.add_column(title, justify="right" if title in ("size", "on disk", "context") else "left")
+    for name in names:
+        entry = hub.catalogue().get(name)
+        here = _mb(hub.disk_use(found[name])) if name in found else "-"
+        if entry:
+            facts = [_mb(entry.size), here, entry.licence, f"{entry.context:,}"]
+            facts += [", ".join(entry.abilities), ", ".join(entry.languages)]
+        else:
+            facts = [here, here, "see its card", "", "", ""]
+        table.add_row(name, *facts, style="" if name in found else "dim")
+    return table
+
+
+@app.command()
+def remove(name: Annotated[str, typer.Argument(help="The model's name, as `loom models` shows it.")]) -> None:
+    """Delete a model from this machine. A registered local folder or file is only forgotten."""
+    from tokenloom import hub
+
+    freed = hub.remove(name)
+    typer.echo(f"{name} was removed; {_mb(freed)} freed")
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"
+
+
+def main() -> None:
+    """The program: runs a command, turns errors into one sentence and an exit status."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        print(f"loom: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
