@@ -2,7 +2,7 @@
 
 Not a loader: it says which rows of which GGUF tensor make a Hub tensor, and gives them as float32 or as the
 blocks they are. Names inside are Llama's for every family; GPT-2's fused attention is given in its three
-parts. Source: llama.cpp's conversion scripts, whose changes are undone here: q and k of architecture "llama" have
+parts. Source: llama.cpp's conversion scripts, whose changes are undone: q and k of architecture "llama" have
 the rows of each head interleaved, and norm weights of gemma3 are stored with 1 added.
 """
 
@@ -50,8 +50,8 @@ _WHOLE_NAME = re.compile(r"(\w+)\.(weight|bias)")
 
 
 def hub_names(name: str, architecture: str) -> tuple[str, ...]:
-    """The Hub tensors a GGUF tensor holds, in the order of its rows: one; three of GPT-2's `attn_qkv`; none of
-    those that follow from the settings. Raises ValueError for a name or architecture that is not known.
+    """The Hub tensors a GGUF tensor holds, in the order of its rows: one; three of GPT-2's `attn_qkv`; none
+    of those that follow from the settings. Raises ValueError for a name or architecture not known.
     """
     _known(architecture)
     if _DERIVED.fullmatch(name):
