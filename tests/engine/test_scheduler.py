@@ -89,7 +89,7 @@ def test_an_exhausted_cache_drops_what_may_not_be_kept_and_computes_it_again() -
     older, younger = group(list(range(9)), new=12), group(list(range(50, 59)), new=12)
     scheduler.add(older)
     scheduler.add(younger)
-    while not younger.state == "waiting" or not older.state == "running":
+    while younger.state != "waiting" or older.state != "running":
         step(scheduler, slots)
     known = list(younger.seqs[0].ids)
     assert scheduler.n_dropped == 1

@@ -1,4 +1,5 @@
-"""Arrivals, aborts, priorities, beams and twins under tiny budgets, in any order, against a cache made of lists."""
+"""Arrivals, aborts, priorities, beams and twins under tiny budgets, in any order, against a cache made of
+lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What a request may ask for: every refusal at the engine's door, with the field, what was found, what is allowed.
+"""What a request may ask for: every refusal at the engine's door, with the field, what was found, what is
+allowed.
 
 Not the room it needs (`engine.scheduler`) and not what a constraint says (`engine.constraint`).
 """
@@ -35,8 +36,8 @@ def check(request: Request, *, vocab_size: int, context: int) -> None:
             raise BadRequest(f"{name} has {len(ids)} ids; the model's context holds {context}{left}")
     if (request.guidance != 1.0) != bool(request.negative):
         raise BadRequest(
-            f"guidance is {request.guidance} and negative has {len(request.negative)} ids; guidance other than 1 "
-            "needs a negative prompt, and a negative prompt has no effect without it"
+            f"guidance is {request.guidance} and negative has {len(request.negative)} ids; guidance other "
+            "than 1 needs a negative prompt, and a negative prompt has no effect without it"
         )
     _allowed(request, vocab_size)
     sampling(request.sampling)

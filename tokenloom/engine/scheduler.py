@@ -1,21 +1,23 @@
 """Continuous batching: which rows run in the next step, and where their cache is.
 
-Not the computation: a plan says what to copy, park and run; `engine.core` does it and reports back. Plain Python,
-neither torch nor numpy, so that it is fuzzed alone.
+Not the computation: a plan says what to copy, park and run; `engine.core` does it and reports back. Plain
+Python, neither torch nor numpy, so that it is fuzzed alone.
 
 What holds:
-- Every step runs all rows that decode, then prefill chunks under `step_tok`; at least one grid block of prefill
-  always fits, so neither starves the other. Chunks end on multiples of `grid` or at the end of what is known.
+- Every step runs all rows that decode, then prefill chunks under `step_tok`; at least one grid block of
+  prefill always fits, so neither starves the other. Chunks end on multiples of `grid` or at the end of what
+  is known.
 - Running rows and idle contents together hold at most `budget_tok` positions, counted in whole blocks. When
   decoding outgrows it, idle contents go first (least recently used), then the youngest group of the lowest
   priority is parked with its contents kept; beyond `park_tok` they are dropped and computed again.
-- Groups enter by priority, then arrival; the head of the queue is never passed by one that needs less room, only
-  while it waits for a prefix that a running row is computing (for at most WAIT_PLANS plans).
-- A finished row's contents stay as a donor until the slot is needed. Reuse is in whole blocks, among rows with the
-  same adapter, and the last known id is always computed anew (its logits are needed).
+- Groups enter by priority, then arrival; the head of the queue is never passed by one that needs less room,
+  only while it waits for a prefix that a running row is computing (for at most WAIT_PLANS plans).
+- A finished row's contents stay as a donor until the slot is needed. Reuse is in whole blocks, among rows
+  with the same adapter, and the last known id is always computed anew (its logits are needed).
 
-Sources: Yu et al. 2022, Orca (OSDI 22), for iteration-level batching; Agrawal et al. 2024, arXiv:2403.02310, for
-chunked prefill beside decode; Zheng et al. 2024, arXiv:2312.07104, for the reuse of prefixes.
+Sources: Yu et al. 2022, Orca (OSDI 22), for iteration-level batching; Agrawal et al. 2024,
+arXiv:2403.02310, for chunked prefill beside decode; Zheng et al. 2024, arXiv:2312.07104, for the reuse of
+prefixes.
 """
 
 from __future__ import annotations
@@ -103,8 +105,8 @@ class Scheduler:
         need = sum(ceil_to(length, self.grid) for length in most)
         if need > self.budget_tok:
             raise ValueError(
-                f"the request may need {need} cache positions (rows of {', '.join(map(str, most))} in blocks of "
-                f"{self.grid}); the cache holds {self.budget_tok}: shorten the prompt or ask for fewer tokens"
+                f"the request may need {need} cache positions (rows of {', '.join(map(str, most))} in blocks "
+                f"of {self.grid}); the cache holds {self.budget_tok}: shorten the prompt or ask for fewer tokens"
             )
 
     def add(self, group: Group) -> None:
@@ -114,7 +116,8 @@ class Scheduler:
         self._enqueue(group, "waiting")
 
     def remove(self, group: Group) -> list[Seq]:
-        """Finished or aborted, in any state: frees at once. Answers the sequences whose parked value is void."""
+        """Finished or aborted, in any state: frees at once. Answers the sequences whose parked value is
+        void."""
         void = [seq for seq in group.seqs if group.state == "parked" and seq.computed]
         if group.state == "running":
             self.running.remove(group)
@@ -155,8 +158,8 @@ class Scheduler:
     def branch(self, group: Group, parents: Sequence[int], ids: Sequence[int]) -> list[Copy]:
         """Beams: row j becomes row parents[j] followed by ids[j]; rows beyond become empty.
 
-        A parent's first child keeps its slot, the others take slots that nobody keeps; so no copy reads a slot
-        that another has written.
+        A parent's first child keeps its slot, the others take slots that nobody keeps; so no copy reads a
+        slot that another has written.
         """
         seqs = group.seqs
         old = [(seq.ids, seq.computed, seq.slot) for seq in seqs]
@@ -185,7 +188,8 @@ class Scheduler:
     # Room
 
     def _held(self, group: Group) -> int:
-        """Positions a group takes, in whole blocks; a beam that does not exist yet takes what the first takes."""
+        """Positions a group takes, in whole blocks; a beam that does not exist yet takes what the first
+        takes."""
         first = len(group.seqs[0].ids)
         return sum(ceil_to(len(seq.ids) or first, self.grid) for seq in group.seqs)
 
