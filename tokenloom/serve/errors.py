@@ -1,0 +1,111 @@
+"""Errors as OpenAI's clients read them: {"error": {"message", "type", "param", "code"}}.
+
+Shape errors (a wrong type, an unknown field) are 422; what is well-formed but impossible is 400.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class ApiError(Exception):
+    """Ends a request with this status and message."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.param = param
+        self.code = code
+        self.retry_after_s = retry_after_s
+
+    def body(self) -> dict[str, Any]:
+        kind = TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+    def headers(self) -> dict[str, str]:
+        headers = {}
+        if self.retry_after_s is not None:
+            headers["retry-after"] = str(max(1, math.ceil(self.retry_after_s)))
+        if self.status == 401:
+            headers["www-authenticate"] = "Bearer"
+        return headers
+
+    def response(self) -> Response:
+        return JSONResponse(self.body(), self.status, self.headers())
+
+
+def bad_request(message: str, param: str | None = None, code: str | None = None) -> ApiError:
+    return ApiError(400, message, param=param, code=code)
+
+
+def busy(message: str, retry_after_s: float, code: str = "rate_limit_exceeded") -> ApiError:
+    return ApiError(429, message, code=code, retry_after_s=retry_after_s)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def shape_error(error: ValidationError, allowed: Mapping[str, Any]) -> ApiError:
+    """A pydantic error as one sentence about its first field; `allowed` are the request's own fields."""
+    first = error.errors(include_url=False)[0]
+    place = [str(part) for part in first["loc"]]
+    name = place[0] if len(place) == 1 else place[0] + "".join(f"[{part}]" for part in place[1:])
+    if first["type"] == "extra_forbidden":
+        known = f"; known fields are {', '.join(sorted(allowed))}" if len(place) == 1 else ""
+        return ApiError(422, f"{name}: unknown field{known}", param=name, code="unknown_parameter")
+    if first["type"] == "missing":
+        return ApiError(422, f"{name}: missing, and required", param=name, code="missing_required_parameter")
+    message = first["msg"].removeprefix("Value error, ")
+    return ApiError(422, f"{name}: {message}; found {_shown(first['input'])}", param=name, code="invalid_value")
+
+
+async def _on_api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error.response()
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == 404:
+        routes = sorted({r for r in request.app.state.routes if r.startswith("/v1")})
+        message = f"No route {request.method} {path}. Routes are: {', '.join(routes)}, /health, /metrics."
+        return ApiError(404, message, code="unknown_url").response()
+    if error.status_code == 405:
+        allow = (error.headers or {}).get("Allow", "")
+        answer = ApiError(405, f"{path} does not take {request.method}; it takes {allow}.").response()
+        answer.headers["allow"] = allow
+        return answer
+    return ApiError(error.status_code, str(error.detail)).response()
+
+
+async def _on_crash(request: Request, error: Exception) -> Response:
+    return ApiError(500, "Something went wrong inside the server; its log has the details.").response()
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(ApiError, _on_api_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_crash)

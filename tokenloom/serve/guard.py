@@ -1,0 +1,153 @@
+"""The door, before any route: host and origin, key, limits, the body's size, and the headers of every answer.
+
+Plain ASGI, so that streams and hang-ups pass through untouched. /health alone is open.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tokenloom.serve.errors import ApiError
+from tokenloom.serve.keys import Keys
+from tokenloom.serve.limits import KeyLimits
+from tokenloom.serve.metrics import Metrics
+from tokenloom.serve.settings import Settings, is_loopback
+
+COOKIE = "tokenloom_key"
+OPEN = {"/health", "/login"}
+DRAIN_S = 5.0
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cache-control": "no-store",
+}
+
+
+class Guard:
+    """Wraps the app. `keys` None = none are asked for."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, keys: Keys | None, metrics: Metrics) -> None:
+        self.app = app
+        self.keys = keys
+        self.metrics = metrics
+        self.limits = KeyLimits(settings.requests_per_minute, settings.concurrent_per_key)
+        self.max_body = settings.max_body_bytes
+        self.hosts = {host.lower() for host in settings.allowed_hosts}
+        self.local = is_loopback(settings.host)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        status = 500
+        started = time.monotonic()
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            try:
+                await self._admit(scope, receive, answer)
+            except ApiError as error:
+                await error.response()(scope, receive, answer)
+        finally:
+            self.metrics.answered(scope["method"], scope["path"], status, time.monotonic() - started)
+
+    async def _admit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        self._check_host(headers)
+        holder = self._holder(scope, headers)
+        size = headers.get("content-length", "0")
+        bounded = _Bounded(receive, self.max_body)
+        if size.isdigit() and int(size) > self.max_body:
+            await bounded.drain()
+            raise bounded.error(int(size))
+        counted = scope["method"] == "POST" and scope["path"].startswith("/v1/")
+        with self.limits.request(holder) if counted else nullcontext():
+            await self.app(scope, bounded.receive, send)
+
+    def _check_host(self, headers: Headers) -> None:
+        """Against DNS rebinding, and against other sites' pages that post here."""
+        asked = headers.get("host", "")
+        name = _host_name(asked)
+        if self.local and not (is_loopback(name) or name.endswith(".localhost") or name in self.hosts):
+            message = f"The Host header names {name!r}; this server answers to localhost, 127.0.0.1 and [::1]."
+            raise ApiError(403, message, code="host_not_allowed")
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != asked.lower():
+            message = f"Pages from {origin} may not ask here; only this server's own page may."
+            raise ApiError(403, message, code="origin_not_allowed")
+
+    def _holder(self, scope: Scope, headers: Headers) -> str:
+        if self.keys is None or scope["path"] in OPEN:
+            return "anyone"
+        kind, _, key = headers.get("authorization", "").partition(" ")
+        given = key.strip() if kind.lower() == "bearer" else headers.get("x-api-key") or cookie_key(headers)
+        holder = self.keys.holder(given) if given else None
+        if holder is None:
+            said = "This key is not known" if given else "A key is needed"
+            scope["tokenloom.unknown"] = True
+            raise ApiError(401, f"{said}; send it as Authorization: Bearer KEY.", code="invalid_api_key")
+        return holder
+
+
+class _Bounded:
+    """The body's stream with its bytes counted."""
+
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive = receive
+        self._most = most
+        self._seen = 0
+        self._ended = False
+
+    def error(self, size: int) -> ApiError:
+        message = f"The body has {size} bytes or more; {self._most} are allowed."
+        return ApiError(413, message, code="request_too_large")
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._seen += len(message.get("body", b""))
+            self._ended = not message.get("more_body", False)
+            if self._seen > self._most:
+                await self.drain()
+                raise self.error(self._seen)
+        return message
+
+    async def drain(self) -> None:
+        """Reads on for a while and forgets, so that a client that is still sending gets to see its answer."""
+        until = time.monotonic() + DRAIN_S
+        while not self._ended and time.monotonic() < until:
+            message = await self._receive()
+            self._ended = message["type"] != "http.request" or not message.get("more_body", False)
+
+
+def _host_name(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()
+
+
+def cookie_key(headers: Mapping[str, str]) -> str | None:
+    try:
+        cookie = SimpleCookie(headers.get("cookie", ""))
+    except CookieError:
+        return None
+    return cookie[COOKIE].value if COOKIE in cookie else None
