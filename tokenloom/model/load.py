@@ -1,0 +1,183 @@
+"""A model from a Hub folder or a GGUF file, ready to run.
+
+Not the reading of bytes (`weights`) and not the tokenizer. The module is built without memory and given the
+tensors: nothing is drawn at random, and what the file already holds in the asked type is mapped, not copied.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tokenloom.model import gpt2
+from tokenloom.model.config import from_hub
+from tokenloom.model.features import ModelConfig
+from tokenloom.model.transformer import Transformer
+from tokenloom.weights.gguf import Gguf, open_gguf
+from tokenloom.weights.gguf_config import config_from_gguf
+from tokenloom.weights.names import HubTensor, hub_tensors
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+Source = Callable[[], torch.Tensor]
+"""Reads one tensor when called."""
+IGNORED = (".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias")
+"""Endings of buffers that old files hold beside the weights; they follow from the settings."""
+
+
+class BadModel(ValueError):
+    """The weights do not fit the settings; the message names them."""
+
+
+def load_model(path: str | Path, dtype: str = "auto", device: str = "auto") -> Transformer:
+    """Opens a folder in the Hub's layout or a `.gguf` file.
+
+    dtype: "auto", "float32", "bfloat16" or "float16"; auto is bfloat16 on CUDA and on CPUs with products of
+    that type, else float32. device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ... Raises
+    ValueError (or a subclass) naming the field for what cannot be opened, FileNotFoundError where nothing is
+    there.
+    """
+    path = Path(path)
+    place = pick_device(device)
+    kind = pick_dtype(dtype, place)
+    if path.is_dir():
+        config, sources = _folder(path)
+    elif path.suffix == ".gguf":
+        config, sources = _gguf(path)
+    else:
+        if not path.exists():
+            raise FileNotFoundError(f"path: nothing at {path}")
+        raise BadModel(f"path: found {path}, needs a folder in the Hub's layout or a .gguf file")
+    return assemble(config, sources, kind, place)
+
+
+def pick_device(device: str) -> torch.device:
+    """The device of a name; raises ValueError where it does not exist."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(f"device: found {device!r}, allowed are auto, cpu, cuda, cuda:N, mps") from error
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device: found {device!r}, but this machine or this build of torch has no CUDA")
+    return place
+
+
+def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """The type of a name; raises ValueError for any other."""
+    if dtype == "auto":
+        return torch.bfloat16 if device.type == "cuda" or _fast_bf16() else torch.float32
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype: found {dtype!r}, allowed are auto, {', '.join(DTYPES)}")
+    return DTYPES[dtype]
+
+
+def _fast_bf16() -> bool:
+    # AVX-512 without bf16 products passes oneDNN's own check, so the CPU's flags are asked.
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def read_config(path: str | Path) -> ModelConfig:
+    """The settings of a folder or `.gguf` file, without its weights."""
+    path = Path(path)
+    if path.is_dir():
+        return _folder_config(path)
+    with open_gguf(path) as gguf:
+        return _gguf_config(gguf)
+
+
+def assemble(
+    config: ModelConfig, sources: Mapping[str, Source], dtype: torch.dtype, device: torch.device
+) -> Transformer:
+    """A Transformer holding the tensors of `sources` by name.
+
+    Raises BadModel naming weights that are missing, unexpected or of another shape.
+    """
+    with torch.device("meta"):
+        model = Transformer(config)
+    wanted = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    _same_names(wanted, sources)
+    with ThreadPoolExecutor(max_workers=min(8, torch.get_num_threads())) as pool:
+        read = pool.map(lambda name: sources[name]().to(device, dtype), wanted)
+        tensors = dict(zip(wanted, read, strict=True))
+    for name, shape in wanted.items():
+        if tuple(tensors[name].shape) != shape:
+            raise BadModel(f"{name}: found shape {tuple(tensors[name].shape)}, the settings say {shape}")
+    model.load_state_dict(tensors, assign=True)
+    return model.requires_grad_(True).eval()
+
+
+def _same_names(wanted: Iterable[str], found: Iterable[str]) -> None:
+    missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+    for names, what in ((missing, "are missing"), (extra, "belong to no part of the model")):
+        if names:
+            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+            raise BadModel(f"weights: {', '.join(names[:5])}{more} {what}; is config.json of another model?")
+
+
+def _folder_config(folder: Path) -> ModelConfig:
+    config = _json(folder / "config.json")
+    if config is None:
+        raise BadModel(f"config.json: missing from {folder}")
+    values = from_hub(config)
+    # Chat models list all the ids that end a turn in this file.
+    generation = _json(folder / "generation_config.json") or {}
+    eos = generation.get("eos_token_id")
+    if eos is not None:
+        more = tuple(eos) if isinstance(eos, list) else (int(eos),)
+        values = dataclasses.replace(values, eos_ids=tuple(dict.fromkeys((*values.eos_ids, *more))))
+    return values
+
+
+def _json(file: Path) -> dict[str, Any] | None:
+    if not file.is_file():
+        return None
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BadModel(f"{file}: is not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise BadModel(f"{file}: found {type(values).__name__}, needs a JSON object")
+    return values
+
+
+def _folder(folder: Path) -> tuple[ModelConfig, dict[str, Source]]:
+    from tokenloom.weights.safetensors import open_folder
+
+    config = _folder_config(folder)
+    files = open_folder(folder)
+
+    def source(name: str) -> Source:
+        return lambda: files.tensor(name)
+
+    sources = {name: source(name) for name in files.names() if not name.endswith(IGNORED)}
+    if config.family == "gpt2":
+        sources = gpt2.from_hub(sources, config)
+    if config.tied and "lm_head.weight" in sources:
+        # Some files write the tied matrix twice; where the two differ the file means both.
+        head = sources["lm_head.weight"]()
+        if torch.equal(head, sources["model.embed_tokens.weight"]()):
+            del sources["lm_head.weight"]
+        else:
+            config = dataclasses.replace(config, tied=False)
+    return config, sources
+
+
+def _gguf_config(gguf: Gguf) -> ModelConfig:
+    return from_hub(config_from_gguf(gguf))
+
+
+def _gguf(path: Path) -> tuple[ModelConfig, dict[str, Source]]:
+    gguf = open_gguf(path)
+
+    def source(tensor: HubTensor) -> Source:
+        return lambda: torch.from_numpy(tensor.float32())
+
+    config = _gguf_config(gguf)
+    return config, {name: source(tensor) for name, tensor in hub_tensors(gguf).items()}
