@@ -62,7 +62,7 @@ class Slots:
         """Nothing leaked: each slot is in exactly one place, contents are what they are said to be."""
         s = self.scheduler
         running = [seq.slot for group in s.running for seq in group.seqs]
-        assert sorted([*running, *s.donors, *s.free]) == list(range(s.n_slots))
+        assert sorted([*running, *s.donors, *s.free, *s.lent]) == list(range(s.n_slots))
         assert s.parked_tok <= s.park_tok
         for slot, donor in s.donors.items():
             assert len(donor.ids) % s.grid == 0

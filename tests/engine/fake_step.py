@@ -1,4 +1,4 @@
-"""A model made of a hash: its logits depend on every id in the slot's cache, so any mix-up changes the answer."""
+"""A model made of a hash: its logits depend on every id in the slot's cache, so any mix-up shows."""
 
 from __future__ import annotations
 

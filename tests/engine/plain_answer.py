@@ -1,4 +1,4 @@
-"""What a request must get, computed one id at a time without an engine; and a driver that collects answers."""
+"""What a request must get, computed one id at a time without an engine; and a driver for cores."""
 
 from __future__ import annotations
 

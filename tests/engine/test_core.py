@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from fake_step import FakeStep, logits_after
 from plain_answer import Inbox, close, drive, plain, plain_scores
-from tokenloom.engine.sampling import log_softmax
 
 from tokenloom.engine.core import Core
 from tokenloom.engine.request import Constraint, Request, Sampling
+from tokenloom.engine.sampling import log_softmax
+from tokenloom.step import Row
 
 GREEDY = Sampling(temperature=0.0)
 PROMPT = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
@@ -335,3 +336,25 @@ def test_beams_survive_being_put_out() -> None:
         for i in range(3):
             assert inbox.answer("beams", i) == alone.answer("beams", i)
             assert inbox.done["beams", i].score == alone.done["beams", i].score
+
+
+def test_a_borrowed_slot_leaves_every_answer_as_it_was() -> None:
+    step = FakeStep(2)
+    loom = core(step, budget_tok=64)
+    inbox = Inbox()
+    requests = [ask(str(i), max_tokens=20, seed=i) for i in range(3)]
+    for request in requests:
+        loom.add(request)
+    for _ in range(4):
+        inbox.take(loom.step())
+    slot = loom.borrow_slot()
+    logits = step.run([Row(slot, 0, [5, 6, 7], want=3)])[0]
+    assert logits is not None
+    np.testing.assert_array_equal(logits[2], logits_after([5, 6, 7], 24))
+    with pytest.raises(ValueError, match="64"):
+        loom.borrow_slot()
+    loom.return_slot(slot)
+    while loom.busy:
+        inbox.take(loom.step())
+    assert [inbox.answer(r.id) for r in requests] == [plain(r) for r in requests]
+    assert loom.stats()["preempted"] > 0

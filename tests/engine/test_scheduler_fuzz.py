@@ -22,7 +22,7 @@ class Fuzz(RuleBasedStateMachine):
         n_slots=st.integers(1, 4),
         grid=st.sampled_from([1, 3, 4]),
         step_tok=st.integers(1, 20),
-        budget=st.integers(48, 120),
+        budget=st.integers(51, 120),
         park=st.sampled_from([0, 30, 1000]),
         wide=st.integers(1, 20),
     )
@@ -91,6 +91,16 @@ class Fuzz(RuleBasedStateMachine):
         self.live.remove(group)
         self.beams.discard(group)
         self.slots.check()
+
+    @rule(length=st.integers(1, 48))
+    def lend(self, length: int) -> None:
+        slot = self.scheduler.lend(length)
+        self.slots.move(self.scheduler.flush())
+        self.slots.check()
+        assert self.scheduler.used_tok <= self.scheduler.budget_tok
+        self.slots.cache[slot] = [(-1, None)] * length
+        self.scheduler.take_back(slot)
+        self.slots.move(self.scheduler.flush())
 
     @rule(seed=st.integers(0, 1 << 20), run=st.integers(1, 3))
     def step(self, seed: int, run: int) -> None:

@@ -95,6 +95,41 @@ class Core:
         }
 
     @property
+    def context(self) -> int:
+        """Positions that prompt and answer may take together."""
+        return self._step.context
+
+    @property
+    def vocab_size(self) -> int:
+        return self._step.vocab_size
+
+    @property
+    def runner(self) -> Step:
+        """The compute path, for rows of one's own on a borrowed slot, between steps."""
+        return self._step
+
+    def borrow_slot(self, length: int | None = None) -> int:
+        """A slot for `length` positions (None: the whole context) outside the schedule; give it back soon.
+
+        Idle contents make room, then running rows are parked. ValueError if the cache is smaller.
+        """
+        slot = self.scheduler.lend(self.context if length is None else length)
+        self._move(self.scheduler.flush())
+        return slot
+
+    def return_slot(self, slot: int) -> None:
+        self.scheduler.take_back(slot)
+        self._move(self.scheduler.flush())
+
+    def close(self) -> None:
+        """Frees the model; requests that are open get no further news."""
+        self._jobs.clear()
+        self._owner.clear()
+        self._parked.clear()
+        self._out.clear()
+        self._step.close()
+
+    @property
     def busy(self) -> bool:
         """There is something to compute or to say."""
         return bool(self._jobs or self._out)
@@ -150,9 +185,10 @@ class Core:
             self._totals["computed_tokens"] += sum(len(row.ids) for row in rows)
             touched: dict[int, tuple[Job, Choice | BeamSearch]] = {}
             for chunk, answer in zip(plan.rows, logits, strict=True):
-                job, part = self._owner.get(chunk.seq, (None, None))
-                if job is None or part is None:
+                owner = self._owner.get(chunk.seq)
+                if owner is None:
                     continue  # its request has failed on a row before
+                job, part = owner
                 try:
                     part.receive(chunk, answer)
                 except RowError as error:

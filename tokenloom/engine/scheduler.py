@@ -89,6 +89,8 @@ class Scheduler:
         """Slot -> contents, least recently used first."""
         self.free: list[int] = list(range(n_slots - 1, -1, -1))
         """Slots that hold nothing, the next one last."""
+        self.lent: dict[int, int] = {}
+        """Slot -> positions, of slots used outside the plan."""
         self.parked_tok = 0
         self.n_preempted = 0
         self.n_dropped = 0
@@ -106,7 +108,7 @@ class Scheduler:
         if need > self.budget_tok:
             raise ValueError(
                 f"the request may need {need} cache positions (rows of {', '.join(map(str, most))} in blocks "
-                f"of {self.grid}); the cache holds {self.budget_tok}: shorten the prompt or ask for fewer tokens"
+                f"of {self.grid}); the cache holds {self.budget_tok}: shorten the prompt or ask for less"
             )
 
     def add(self, group: Group) -> None:
@@ -182,19 +184,37 @@ class Scheduler:
 
     @property
     def used_tok(self) -> int:
-        """Positions held by running rows and donors, in whole blocks."""
+        """Positions held by running rows, donors and lent slots, in whole blocks."""
         return self._running_tok() + sum(len(donor.ids) for donor in self.donors.values())
+
+    def lend(self, length: int) -> int:
+        """A slot for `length` positions outside the plan until it is taken back; rows are parked if need be."""
+        need, limit = ceil_to(length, self.grid), self.budget_tok - sum(self.lent.values())
+        if need > limit or len(self.lent) == self.n_slots:
+            raise ValueError(
+                f"a slot of {need} cache positions is asked for; {limit} and {self.n_slots - len(self.lent)} "
+                "slots can be lent"
+            )
+        self._make_room(need)
+        while self.used_tok + need > self.budget_tok or not (self.free or self.donors):
+            self._preempt(self.running[-1])
+        slot = self._take()
+        self.lent[slot] = need
+        return slot
+
+    def take_back(self, slot: int) -> None:
+        del self.lent[slot]
+        self._vacate(slot)
 
     # Room
 
     def _held(self, group: Group) -> int:
-        """Positions a group takes, in whole blocks; a beam that does not exist yet takes what the first
-        takes."""
+        """Positions a group takes, in whole blocks; a beam that does not exist yet counts as the first."""
         first = len(group.seqs[0].ids)
         return sum(ceil_to(len(seq.ids) or first, self.grid) for seq in group.seqs)
 
     def _running_tok(self) -> int:
-        return sum(map(self._held, self.running))
+        return sum(map(self._held, self.running)) + sum(self.lent.values())
 
     def _enqueue(self, group: Group, state: str) -> None:
         group.state = state
@@ -227,7 +247,7 @@ class Scheduler:
             if self.donors:
                 self._evict(next(iter(self.donors)))
             else:
-                assert len(self.running) > 1
+                assert len(self.running) > 1 or self.lent
                 self._preempt(self.running[-1])
 
     def _preempt(self, group: Group) -> None:
