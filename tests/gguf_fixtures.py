@@ -109,6 +109,7 @@ def write_gguf(
     extra: Mapping[str, tuple[Any, gguf.GGUFValueType]] | None = None,
 ) -> None:
     """Writes Hub weights, by their Hub names, as a GGUF file; matrices in blocks of `kind`, vectors in F32.
+    The name "rope_freqs" stands for the divisors that Llama 3's scaling leads to.
 
     `extra`: more metadata, key -> (value, type).
     """
@@ -130,7 +131,10 @@ def write_gguf(
             weight = _permute(weight, heads)
         if family == "gemma3_text" and name.endswith("norm.weight"):
             weight = weight + np.float32(1)
-        target = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        if name == "rope_freqs":
+            target: str | None = "rope_freqs.weight"
+        else:
+            target = names.get_name(name, try_suffixes=(".weight", ".bias"))
         assert target is not None, name
         of_block = gguf.GGMLQuantizationType[kind if weight.ndim == 2 else "F32"]
         data = gguf.quants.quantize(np.ascontiguousarray(weight, np.float32), of_block)

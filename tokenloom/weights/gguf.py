@@ -227,9 +227,9 @@ def _read_meta(reader: _Reader, count: int) -> dict[str, Any]:
     meta: dict[str, Any] = {}
     for i in range(count):
         key = reader.string(f"key {i} of the metadata")
-        if key in meta:
-            raise reader.bad("metadata", f"the key {key!r} twice", "each key once")
-        meta[key] = reader.value(key or "the empty key")
+        if not key or key in meta:
+            raise reader.bad("metadata", f"the key {key!r} twice" if key else "an empty key", "each key once")
+        meta[key] = reader.value(key)
     return meta
 
 
@@ -237,8 +237,10 @@ def _read_tensors(reader: _Reader, count: int, alignment: int) -> dict[str, Gguf
     found: dict[str, tuple[tuple[int, ...], BlockType, int, int]] = {}
     for i in range(count):
         name = reader.string(f"name of tensor {i}")
-        if name in found:
-            raise reader.bad("tensors", f"the name {name!r} twice", "each name once")
+        if not name or name in found:
+            raise reader.bad(
+                "tensors", f"the name {name!r} twice" if name else "an empty name", "each name once"
+            )
         found[name] = _read_info(reader, f"tensor {name!r}", alignment)
     start = -(-reader.at // alignment) * alignment
     _check_places(reader, found, start)

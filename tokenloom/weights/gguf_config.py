@@ -45,8 +45,8 @@ class _Meta:
 
     def number(self, key: str, default: float | None = None) -> float:
         value = self.values.get(f"{self.prefix}.{key}", default)
-        if type(value) not in (int, float) or not math.isfinite(value):
-            raise self.bad(key, value, "a number")
+        if type(value) not in (int, float) or not 0 < value < math.inf:
+            raise self.bad(key, value, "a number above 0")
         # The file holds float32: 9.999999747378752e-06 was written 1e-05.
         return float(f"{value:.7g}")
 
@@ -189,6 +189,10 @@ def _llama3_scaling(tensor: GgufTensor, theta: float, width: int) -> dict[str, A
     if tensor.shape != (width // 2,):
         raise BadFile(tensor.path, f"tensor {tensor.name!r}", f"shape {tensor.shape}", f"({width // 2},)")
     found = dequantise(tensor).astype(np.float64)
+    if not (np.isfinite(found) & (found > 0)).all():
+        raise BadFile(
+            tensor.path, f"tensor {tensor.name!r}", "divisors that are not positive", "those of Llama 3"
+        )
     freqs = theta ** (-np.arange(0, width, 2, dtype=np.float64) / width)
     factor = float(f"{found.max():.6g}")
     between = (found > 1.0 + 1e-4) & (found < factor * (1 - 1e-4))
