@@ -283,9 +283,6 @@ def to_hub(config: ModelConfig, dtype: str = "bfloat16") -> dict[str, Any]:
     """
     if config.family not in FAMILIES:
         raise ValueError(f"family: found {config.family!r}, allowed are {', '.join(FAMILIES)}")
-    eos: int | list[int] | None = list(config.eos_ids)
-    if len(config.eos_ids) < 2:
-        eos = config.eos_ids[0] if config.eos_ids else None
     values: dict[str, Any] = {
         "architectures": [ARCHITECTURES[config.family]],
         "model_type": config.family,
@@ -294,7 +291,7 @@ def to_hub(config: ModelConfig, dtype: str = "bfloat16") -> dict[str, Any]:
         "vocab_size": config.vocab_size,
         "tie_word_embeddings": config.tied,
         "bos_token_id": config.bos_id,
-        "eos_token_id": eos,
+        "eos_token_id": eos_value(config),
         "pad_token_id": config.pad_id,
         "use_cache": True,
     }
@@ -304,6 +301,13 @@ def to_hub(config: ModelConfig, dtype: str = "bfloat16") -> dict[str, Any]:
         found = ", ".join(f"{n}={getattr(config, n)!r}" for n in lost)
         raise ValueError(f"family: {config.family!r} has no way to say {found}; choose another family")
     return values
+
+
+def eos_value(config: ModelConfig) -> int | list[int] | None:
+    """The ids that end a turn as the Hub's files write them: one, several, or none."""
+    if len(config.eos_ids) == 1:
+        return config.eos_ids[0]
+    return list(config.eos_ids) or None
 
 
 def _to_gpt2(config: ModelConfig) -> dict[str, Any]:

@@ -13,13 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from tokenloom.model import gpt2
 from tokenloom.model.config import from_hub
 from tokenloom.model.features import ModelConfig
 from tokenloom.model.transformer import Transformer
-from tokenloom.weights.gguf import Gguf, open_gguf
+from tokenloom.weights.gguf import Gguf, dequantise, open_gguf
 from tokenloom.weights.gguf_config import config_from_gguf
 from tokenloom.weights.names import HubTensor, hub_tensors
 
@@ -28,6 +29,10 @@ Source = Callable[[], torch.Tensor]
 """Reads one tensor when called."""
 IGNORED = (".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias")
 """Endings of buffers that old files hold beside the weights; they follow from the settings."""
+
+
+BLOCK = 1 << 18
+"""Weights dequantised at a time."""
 
 
 class BadModel(ValueError):
@@ -48,7 +53,7 @@ def load_model(path: str | Path, dtype: str = "auto", device: str = "auto") -> T
     if path.is_dir():
         config, sources = _folder(path)
     elif path.suffix == ".gguf":
-        config, sources = _gguf(path)
+        config, sources = _gguf(path, kind)
     else:
         if not path.exists():
             raise FileNotFoundError(f"path: nothing at {path}")
@@ -173,11 +178,26 @@ def _gguf_config(gguf: Gguf) -> ModelConfig:
     return from_hub(config_from_gguf(gguf))
 
 
-def _gguf(path: Path) -> tuple[ModelConfig, dict[str, Source]]:
+def _gguf(path: Path, dtype: torch.dtype) -> tuple[ModelConfig, dict[str, Source]]:
     gguf = open_gguf(path)
 
     def source(tensor: HubTensor) -> Source:
-        return lambda: torch.from_numpy(tensor.float32())
+        return lambda: _dequantise(tensor, dtype)
 
     config = _gguf_config(gguf)
     return config, {name: source(tensor) for name, tensor in hub_tensors(gguf).items()}
+
+
+def _dequantise(tensor: HubTensor, dtype: torch.dtype) -> torch.Tensor:
+    """The weights in `dtype`; large matrices in blocks of rows, so that float32 stays in the CPU's cache."""
+    plain = tensor.rows is None and not tensor.heads and not tensor.added and len(tensor.shape) == 2
+    step = max(1, BLOCK // tensor.shape[-1])
+    if dtype == torch.float32 or not plain or tensor.shape[0] <= step:
+        return torch.from_numpy(tensor.float32()).to(dtype)
+    whole = torch.empty(tensor.shape, dtype=dtype)
+    buffer = np.empty((step, tensor.shape[1]), np.float32)
+    for start in range(0, tensor.shape[0], step):
+        n = min(step, tensor.shape[0] - start)
+        dequantise(tensor.source, slice(start, start + n), buffer[:n])
+        whole[start : start + n] = torch.from_numpy(buffer[:n])
+    return whole

@@ -1,0 +1,183 @@
+"""A model as a folder in the Hub's layout, with `tokenloom.json` beside it.
+
+Not the tokenizer (its files are copied or handed in) and not checkpoints of training. The folder is written
+beside its place and renamed, so that a failed save leaves what was there. No pickle. Source: the layout
+transformers reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tokenloom.model import gpt2
+from tokenloom.model.config import eos_value, to_hub
+from tokenloom.model.features import ModelConfig
+from tokenloom.model.transformer import Transformer
+from tokenloom.version import __version__
+
+SCHEMA = 1
+KINDS = ("lm", "codec", "adapter", "embedder", "voice")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+)
+
+
+def save_model(
+    model: Transformer,
+    folder: str | Path,
+    tokenizer_files_from: str | Path | None = None,
+    files: Mapping[str, str] | None = None,
+    kind: str = "lm",
+    dtype: str = "bfloat16",
+    ranges: Mapping[str, tuple[int, int]] | None = None,
+    card: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Writes `model` to `folder` and returns it.
+
+    tokenizer_files_from: a folder whose tokenizer files are copied. files: more files by name (a tokenizer
+    made from a GGUF, say); they win over copies. kind: what the folder holds. dtype: "float32", "bfloat16" or
+    "float16" on disk. ranges: named id ranges [start, stop); None = all ids are text. card: README.md; None =
+    a short one. overwrite: replace a folder that holds a model. Raises ValueError naming the argument,
+    FileExistsError.
+    """
+    folder = Path(folder)
+    if kind not in KINDS:
+        raise ValueError(f"kind: found {kind!r}, allowed are {', '.join(KINDS)}")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype: found {dtype!r}, allowed are {', '.join(DTYPES)}")
+    _check_place(folder, overwrite)
+    copied = _tokenizer_files(tokenizer_files_from)
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+    beside.mkdir(parents=True)
+    try:
+        for file in copied:
+            shutil.copy2(file, beside / file.name)
+        for name, text in (files or {}).items():
+            if Path(name).name != name:
+                raise ValueError(f"files: found {name!r}, needs plain file names")
+            (beside / name).write_text(text, encoding="utf-8")
+        _write(model, beside, kind, dtype, dict(ranges or {"text": (0, model.config.vocab_size)}), card)
+        _put(beside, folder)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    return folder
+
+
+def _check_place(folder: Path, overwrite: bool) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise FileExistsError(f"folder: {folder} is a file; name another place")
+    if any(folder.iterdir()):
+        if not overwrite:
+            raise FileExistsError(f"folder: {folder} is not empty; name another place or pass overwrite")
+        if not (folder / "config.json").is_file():
+            raise FileExistsError(f"folder: {folder} holds no model (no config.json), so it is not replaced")
+
+
+def _tokenizer_files(source: str | Path | None) -> list[Path]:
+    if source is None:
+        return []
+    found = [Path(source) / name for name in TOKENIZER_FILES if (Path(source) / name).is_file()]
+    if not found:
+        raise ValueError(f"tokenizer_files_from: found none of {', '.join(TOKENIZER_FILES)} in {source}")
+    return found
+
+
+def _write(
+    model: Transformer,
+    folder: Path,
+    kind: str,
+    dtype: str,
+    ranges: Mapping[str, tuple[int, int]],
+    card: str | None,
+) -> None:
+    from safetensors.torch import save_file
+
+    config = model.config
+    _json(folder / "config.json", to_hub(config, dtype))
+    ids = {"bos_token_id": config.bos_id, "eos_token_id": eos_value(config), "pad_token_id": config.pad_id}
+    _json(folder / "generation_config.json", {k: v for k, v in ids.items() if v is not None})
+    save_file(hub_tensors(model, DTYPES[dtype]), str(folder / "model.safetensors"), metadata={"format": "pt"})
+    (folder / "README.md").write_text(card or _card(config, dtype), encoding="utf-8")
+    about: dict[str, Any] = {
+        "schema": SCHEMA,
+        "kind": kind,
+        "tokenloom": __version__,
+        "ranges": {name: list(span) for name, span in ranges.items()},
+        "tokenizer_sha256": _hash(folder / "tokenizer.json"),
+        "template_sha256": _template_hash(folder),
+    }
+    _json(folder / "tokenloom.json", about)
+
+
+def hub_tensors(model: Transformer, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """The weights under the family's names on the Hub, on the CPU, a tied output layer left out."""
+    tensors = {name: p.detach().to("cpu", dtype).contiguous() for name, p in model.named_parameters()}
+    if model.config.family == "gpt2":
+        tensors = gpt2.to_hub(tensors)
+    # Views of one storage (weights cut from a fused matrix) are no separate tensors to safetensors.
+    return {name: t.clone() if t.untyped_storage().nbytes() != t.nbytes else t for name, t in tensors.items()}
+
+
+def _put(beside: Path, folder: Path) -> None:
+    """Renames `beside` to `folder`; what was there goes only after."""
+    if not folder.exists():
+        beside.rename(folder)
+        return
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    folder.rename(old)
+    try:
+        beside.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old)
+
+
+def _json(file: Path, values: Mapping[str, Any]) -> None:
+    file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _hash(file: Path) -> str | None:
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+
+
+def _template_hash(folder: Path) -> str | None:
+    """Of the chat template's text, from its own file or tokenizer_config.json."""
+    own, settings = folder / "chat_template.jinja", folder / "tokenizer_config.json"
+    if own.is_file():
+        return _hash(own)
+    if settings.is_file():
+        template = json.loads(settings.read_text(encoding="utf-8")).get("chat_template")
+        if isinstance(template, str):
+            return hashlib.sha256(template.encode()).hexdigest()
+    return None
+
+
+def _card(config: ModelConfig, dtype: str) -> str:
+    return (
+        "---\nlibrary_name: transformers\npipeline_tag: text-generation\n---\n\n"
+        f"# A {config.family} model\n\n"
+        f"{config.n_params / 1e6:.1f} M parameters: {config.n_layer} layers, {config.dim} wide, "
+        f"{config.n_head} heads ({config.n_kv_head} for keys and values), a vocabulary of {config.vocab_size}, a context of "
+        f"{config.context} positions; weights in {dtype}. Saved by Tokenloom {__version__}.\n"
+    )
