@@ -1,0 +1,160 @@
+/**
+ * The wire: the public /v1 API and /health, nothing else. Every failure is an ApiError that says what to tell a person.
+ */
+import { events } from "./sse.js";
+import { signal } from "./lib.js";
+import { keepForTab, keptForTab } from "./keep.js";
+
+const KEY = "tokenloom.key";
+
+/**
+ * What went wrong. kind: "offline" (nothing answers), "auth" (401), "busy" (429), "loading" (503), "refused" (other
+ * statuses), "stream" (an error inside the stream), "cut" (the stream ended too early).
+ */
+export class ApiError extends Error {
+  /**
+   * @param {string} kind
+   * @param {string} message the server's own words, where it gave some
+   * @param {{status?: number, retryAfter?: number}} [more]
+   */
+  constructor(kind, message, more = {}) {
+    super(message);
+    this.kind = kind;
+    this.status = more.status;
+    this.retryAfter = more.retryAfter;
+  }
+}
+
+/** Set while the page asks for a key: {resolve(key | null), message}. */
+export const keyRequest = signal(null);
+/** The key of this tab, or null. */
+export const key = signal(keptForTab(KEY));
+let asking = null;
+
+function setKey(value) {
+  key.value = value;
+  keepForTab(KEY, value);
+}
+
+/** Forgets the key of this tab. */
+export function forgetKey() {
+  setKey(null);
+}
+
+/** Asks the person for a key, once however many requests wait for it. Resolves to false when they decline. */
+function askKey(message) {
+  asking ??= new Promise((resolve) => {
+    keyRequest.value = {
+      message,
+      resolve: (given) => {
+        keyRequest.value = null;
+        asking = null;
+        if (given) setKey(given);
+        resolve(Boolean(given));
+      },
+    };
+  });
+  return asking;
+}
+
+/** The message of an OpenAI-shaped error body, or of FastAPI's `detail`, or the start of the text. */
+async function errorMessage(response) {
+  const text = await response.text();
+  try {
+    const body = JSON.parse(text);
+    const said = body?.error?.message ?? body?.detail ?? body?.message;
+    if (typeof said === "string") return said;
+    if (Array.isArray(said)) return said.map((one) => one?.msg ?? JSON.stringify(one)).join("; ");
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  return text.startsWith("<") ? "" : text.slice(0, 400);
+}
+
+const KINDS = { 401: "auth", 429: "busy", 503: "loading" };
+
+/**
+ * One request; asks for a key on 401 and tries again with it.
+ * @param {string} path
+ * @param {{body?: unknown, signal?: AbortSignal}} [options]
+ * @returns {Promise<Response>} an ok response
+ */
+async function request(path, { body, signal: abort } = {}) {
+  for (;;) {
+    const headers = {};
+    if (key.value) headers.Authorization = `Bearer ${key.value}`;
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    let response;
+    try {
+      response = await fetch(path, {
+        method: body === undefined ? "GET" : "POST",
+        headers,
+        body: body === undefined ? undefined : JSON.stringify(body),
+        signal: abort,
+        cache: "no-store",
+      });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new ApiError("offline", "");
+    }
+    if (response.ok) return response;
+    const message = await errorMessage(response);
+    if (response.status === 401 && (await askKey(message))) continue;
+    const retryAfter = Number(response.headers.get("Retry-After")) || undefined;
+    throw new ApiError(KINDS[response.status] ?? "refused", message, { status: response.status, retryAfter });
+  }
+}
+
+/** @returns {Promise<Array<{id: string} & Record<string, unknown>>>} the models that can be asked */
+export async function listModels() {
+  const body = await (await request("/v1/models")).json();
+  return Array.isArray(body.data) ? body.data : [];
+}
+
+/** @returns {Promise<object[]>} the declared tasks; none where the server has no such route */
+export async function listTasks() {
+  try {
+    const body = await (await request("/v1/tasks")).json();
+    return Array.isArray(body) ? body : (body.data ?? []);
+  } catch (error) {
+    if (error instanceof ApiError && (error.status === 404 || error.status === 405)) return [];
+    throw error;
+  }
+}
+
+/** @returns {Promise<"ok" | "starting" | "offline">} never throws: this is how the page learns that the server is gone */
+export async function health() {
+  try {
+    const response = await fetch("/health", { cache: "no-store" });
+    return response.ok ? "ok" : "starting";
+  } catch {
+    return "offline";
+  }
+}
+
+/**
+ * POSTs and yields the parsed events of the answer's stream.
+ * @param {string} path
+ * @param {object} body
+ * @param {AbortSignal} abort
+ * @returns {AsyncGenerator<any>}
+ */
+export async function* stream(path, body, abort) {
+  const response = await request(path, { body, signal: abort });
+  if (!(response.headers.get("Content-Type") ?? "").includes("text/event-stream")) {
+    yield await response.json();
+    return;
+  }
+  try {
+    for await (const data of events(response.body)) {
+      if (data === "[DONE]") return;
+      const event = JSON.parse(data);
+      if (event.error) throw new ApiError("stream", event.error.message ?? String(event.error));
+      yield event;
+    }
+  } catch (error) {
+    if (error instanceof ApiError || error.name === "AbortError") throw error;
+    throw new ApiError("cut", error instanceof SyntaxError ? error.message : "");
+  }
+  throw new ApiError("cut", "");
+}

@@ -1,0 +1,100 @@
+/** The page: sidebar, conversation or task, and what lies above them. Everything it shows comes from signals. */
+import { html, render, useEffect, effect } from "./lib.js";
+import { t } from "./i18n.js";
+import { ended, runs, saveRuns, stop } from "./chat.js";
+import { followOtherTabs, open } from "./store.js";
+import { menuOpen, narrow, route, say, spoken, start, toast } from "./state.js";
+import { Conversation } from "./ui/conversation.js";
+import { Drawer, KeyDialog, NameDialog } from "./ui/dialogs.js";
+import { Settings } from "./ui/settings.js";
+import { Sidebar } from "./ui/sidebar.js";
+import { Task } from "./ui/task.js";
+
+function App() {
+  useEffect(() => {
+    const name = route.value.view === "task" ? route.value.id : open.value.title;
+    document.title = name ? `${name} · Tokenloom` : "Tokenloom";
+  });
+  return html`
+    <a class="skip" href="#composer" onClick=${skip}>${t("nav.skip")}</a>
+    <div class="page">
+      ${narrow.value
+        ? html`<${Drawer} side="left" label=${t("nav.label")} shown=${menuOpen}><${Sidebar} /><//>`
+        : html`<${Sidebar} />`}
+      ${route.value.view === "task" ? html`<${Task} key=${route.value.id} />` : html`<${Conversation} />`}
+    </div>
+    <${Settings} />
+    <${KeyDialog} />
+    <${NameDialog} />
+    <${Toast} />
+    <${Spoken} />
+  `;
+}
+
+function skip(event) {
+  event.preventDefault();
+  document.querySelector("#composer, main input, main textarea")?.focus();
+}
+
+/** Says once what happened, with a way back where there is one. */
+function Toast() {
+  const now = toast.value;
+  return html`<div class="toasts" role="status">
+    ${now &&
+    html`<div class="toast">
+      <span>${now.text}</span>
+      ${now.undo &&
+      html`<button
+        type="button"
+        onClick=${() => {
+          now.undo();
+          toast.value = null;
+        }}
+      >
+        ${t("chat.undo")}
+      </button>`}
+    </div>`}
+  </div>`;
+}
+
+/** The live region: the finished answer, in one polite announcement; pieces would interrupt each other. */
+function Spoken() {
+  return html`<div class="unseen" role="status" aria-live="polite">${spoken.value}</div>`;
+}
+
+function keys(event) {
+  if (event.defaultPrevented || event.isComposing) return;
+  if (event.key === "Escape" && !document.querySelector("dialog[open]")) stop(open.value.id);
+  const typing = /^(?:INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName ?? "");
+  if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) skip(event);
+}
+
+function fault(text) {
+  say(t("error.page", { text }));
+}
+
+function tell() {
+  let told = null;
+  let waiting = 0;
+  effect(() => {
+    const running = runs.value.size;
+    const last = ended.value;
+    if (last && last.id !== told) {
+      told = last.id;
+      const text = last.text.replace(/[`*_#>|]+/g, "").slice(0, 1500);
+      spoken.value = last.finish === "stopped" ? t("live.stopped") : t("live.done", { text });
+    } else if (running > waiting) {
+      spoken.value = t("live.waiting");
+    }
+    waiting = running;
+  });
+}
+
+start();
+followOtherTabs((id) => runs.peek().has(id));
+tell();
+window.addEventListener("keydown", keys);
+window.addEventListener("pagehide", saveRuns);
+window.addEventListener("error", (event) => fault(event.message));
+window.addEventListener("unhandledrejection", (event) => fault(String(event.reason?.message ?? event.reason)));
+render(html`<${App} />`, document.getElementById("app"));

@@ -1,0 +1,181 @@
+/**
+ * Asking and answering: what is sent, and how the pieces of an answer become its text.
+ * One answer at a time per conversation; several conversations may be answered at once.
+ */
+import { ApiError, stream } from "./api.js";
+import { batch, signal } from "./lib.js";
+import { change, changeMessage, find, newId, titleOf } from "./store.js";
+
+/**
+ * @typedef {object} Run an answer being written
+ * @property {string} conversation
+ * @property {string} message
+ * @property {AbortController} abort
+ * @property {{value: string}} text a signal, set once a frame
+ * @property {{value: "waiting" | "writing"}} phase a signal
+ * @property {number} started by performance.now()
+ */
+
+/** @type {{value: Map<string, Run>}} by conversation */
+export const runs = signal(new Map());
+/** The last answer that ended, for the live region: {text, stopped}. */
+export const ended = signal(null);
+
+const SAVE_MS = 2000;
+
+function setRun(id, run) {
+  const next = new Map(runs.value);
+  if (run) next.set(id, run);
+  else next.delete(id);
+  runs.value = next;
+}
+
+/** Sends a new message of the user. */
+export function send(id, text) {
+  const question = { id: newId(), role: "user", text, at: Date.now() };
+  change(id, (old) => ({
+    ...old,
+    title: old.title || titleOf(text),
+    messages: [...old.messages, question],
+  }));
+  return answer(id);
+}
+
+/**
+ * Drops everything from a message on, and answers anew. With `text`, the message is the user's and is rewritten.
+ * @returns {import("./store.js").Conversation | undefined} the conversation as it was, to put back
+ */
+export function resendFrom(id, messageId, text) {
+  const old = find(id);
+  const at = old?.messages.findIndex((message) => message.id === messageId) ?? -1;
+  if (!old || at < 0 || runs.value.has(id)) return undefined;
+  const messages = old.messages.slice(0, at);
+  if (text !== undefined) messages.push({ ...old.messages[at], id: newId(), text, at: Date.now() });
+  change(id, (before) => ({ ...before, messages }));
+  void answer(id);
+  return old;
+}
+
+/** Stops the answer of a conversation; what is written stays. */
+export function stop(id) {
+  runs.value.get(id)?.abort.abort();
+}
+
+/**
+ * The request for the next answer. Only what was set is sent: a 0 is a 0, and an empty field is absent.
+ * @param {import("./store.js").Conversation} conversation
+ */
+export function requestBody(conversation) {
+  const { model, system, sampling } = conversation.settings;
+  const messages = system.trim() ? [{ role: "system", content: system }] : [];
+  for (const message of conversation.messages) {
+    if (message.role === "assistant" && message.text === "") continue;
+    messages.push({ role: message.role, content: message.text });
+  }
+  const { max_tokens: most, ...rest } = sampling;
+  const body = { model, messages, stream: true, stream_options: { include_usage: true }, ...rest };
+  if (most !== undefined) body.max_completion_tokens = most;
+  return body;
+}
+
+/** Asks for the answer to the conversation as it stands. Resolves when it has ended, however it ended. */
+export async function answer(id) {
+  const conversation = find(id);
+  if (!conversation || runs.value.has(id)) return;
+  const body = requestBody(conversation);
+  const message = { id: newId(), role: "assistant", text: "", at: Date.now(), model: body.model };
+  /** @type {Run} */
+  const run = {
+    conversation: id,
+    message: message.id,
+    abort: new AbortController(),
+    text: signal(""),
+    phase: signal("waiting"),
+    started: performance.now(),
+  };
+  batch(() => {
+    setRun(id, run);
+    change(id, (old) => ({ ...old, updated: Date.now(), messages: [...old.messages, message] }));
+  });
+  const result = await write(run, "/v1/chat/completions", body, (text) => changeMessage(id, message.id, { text }));
+  batch(() => {
+    changeMessage(id, message.id, result);
+    setRun(id, null);
+    ended.value = { text: result.text, finish: result.finish, id: message.id };
+  });
+}
+
+/**
+ * Reads a stream into a run's text, once a frame at most, and says how it ended.
+ * @param {Run} run
+ * @param {(text: string) => void} [save] called every two seconds with the text so far
+ * @returns {Promise<Partial<import("./store.js").Message>>}
+ */
+export async function write(run, path, body, save) {
+  const paint = painter(run.text);
+  let [text, finish, usage, error] = ["", undefined, undefined, undefined];
+  let [first, last, saved] = [0, 0, run.started];
+  try {
+    for await (const event of stream(path, body, run.abort.signal)) {
+      const choice = event.choices?.[0];
+      const piece = choice?.delta?.content ?? choice?.text ?? choice?.message?.content ?? "";
+      if (piece) {
+        text += piece;
+        last = performance.now();
+        first ||= last;
+        run.phase.value = "writing";
+        paint.set(text);
+        if (save && last - saved > SAVE_MS) {
+          saved = last;
+          save(text);
+        }
+      }
+      finish = choice?.finish_reason ?? finish;
+      if (event.usage) usage = { prompt: event.usage.prompt_tokens, completion: event.usage.completion_tokens };
+    }
+  } catch (failure) {
+    if (failure.name === "AbortError") finish = "stopped";
+    else if (failure instanceof ApiError) {
+      finish = "error";
+      error = { kind: failure.kind, message: failure.message, status: failure.status, retryAfter: failure.retryAfter };
+    } else throw failure;
+  } finally {
+    paint.now();
+  }
+  return { text, finish: finish ?? "stop", usage, error, timing: timing(run.started, first, last, usage) };
+}
+
+/** Tokens per second count from the first piece to the last, so reading the prompt is not in them. */
+function timing(started, first, last, usage) {
+  const tokens = usage?.completion ?? 0;
+  return {
+    first: first ? first - started : undefined,
+    total: performance.now() - started,
+    rate: tokens > 1 && last > first ? ((tokens - 1) * 1000) / (last - first) : undefined,
+  };
+}
+
+/** Sets a signal at most once a frame; a hidden page has no frames, so a timer stands in. */
+function painter(text) {
+  let pending = null;
+  let frame = 0;
+  const now = () => {
+    cancelAnimationFrame(frame);
+    clearTimeout(frame);
+    frame = 0;
+    if (pending !== null) text.value = pending;
+    pending = null;
+  };
+  return {
+    now,
+    set(value) {
+      pending = value;
+      frame ||= document.hidden ? setTimeout(now, 250) : requestAnimationFrame(now);
+    },
+  };
+}
+
+/** Keeps what is written so far: called when the page is left. */
+export function saveRuns() {
+  for (const run of runs.value.values()) changeMessage(run.conversation, run.message, { text: run.text.value });
+}

@@ -1,0 +1,145 @@
+/** What the whole page knows: where it is, whether the engine answers, which models and tasks there are. */
+import { ApiError, health, listModels, listTasks } from "./api.js";
+import { batch, computed, effect, signal } from "./lib.js";
+import { keep, kept } from "./keep.js";
+import { changeSettings, find, open, openId, startDraft } from "./store.js";
+
+/** {view: "chat" | "task", id: string}; the address's hash is the truth. */
+export const route = signal(readRoute());
+/** "checking" | "ok" | "starting" | "offline" */
+export const engine = signal("checking");
+/** null until the server has told. */
+export const models = signal(null);
+export const tasks = signal([]);
+/** "system" | "light" | "dark" */
+export const theme = signal(["light", "dark"].includes(kept("tokenloom.theme")) ? kept("tokenloom.theme") : "system");
+/** Phone width: the sidebar is a drawer. */
+export const narrow = signal(false);
+export const menuOpen = signal(false);
+export const settingsOpen = signal(false);
+/** The conversation that is being given another name, or null. */
+export const renaming = signal(null);
+/** A short message with an optional way back: {text, undo?} or null. */
+export const toast = signal(null);
+/** What a screen reader is told politely. */
+export const spoken = signal("");
+
+let toastTimer = 0;
+
+/** @param {string} text @param {() => void} [undo] */
+export function say(text, undo) {
+  clearTimeout(toastTimer);
+  toast.value = { text, undo };
+  toastTimer = setTimeout(() => (toast.value = null), undo ? 10_000 : 4000);
+}
+
+function readRoute() {
+  const found = /^#\/(chat|task)\/([^/]+)$/.exec(location.hash);
+  if (!found) return { view: "chat", id: "" };
+  try {
+    return { view: found[1], id: decodeURIComponent(found[2]) };
+  } catch (error) {
+    if (!(error instanceof URIError)) throw error;
+    return { view: "chat", id: "" };
+  }
+}
+
+/** @param {string} hash "" is a new chat */
+export function go(hash) {
+  menuOpen.value = false;
+  if (hash === "") startDraft();
+  history.pushState(null, "", hash || location.pathname + location.search);
+  follow();
+}
+
+/** Puts an address in place without a step in the history: a draft that became a conversation. */
+export function replaceAddress(hash) {
+  history.replaceState(null, "", hash);
+  follow();
+}
+
+function follow() {
+  const next = readRoute();
+  batch(() => {
+    route.value = next;
+    openId.value = next.view === "chat" ? next.id : "";
+  });
+}
+
+const scheme = matchMedia("(max-width: 800px)");
+
+/** Starts following the address, the width, the theme and the engine. */
+export function start() {
+  follow();
+  window.addEventListener("popstate", follow);
+  window.addEventListener("hashchange", follow);
+  narrow.value = scheme.matches;
+  scheme.addEventListener("change", () => {
+    narrow.value = scheme.matches;
+    menuOpen.value = false;
+  });
+  effect(() => {
+    if (theme.value === "system") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = theme.value;
+  });
+  void watch();
+}
+
+/** system, light, dark, and round again */
+export function nextTheme() {
+  theme.value = { system: "light", light: "dark", dark: "system" }[theme.value];
+  keep("tokenloom.theme", theme.value === "system" ? null : theme.value);
+}
+
+const CALM_MS = 15_000;
+const ANXIOUS_MS = 2_500;
+let wake = () => undefined;
+
+/** Asks for the engine's health for as long as the page is open: often when it is gone, rarely when all is well. */
+async function watch() {
+  document.addEventListener("visibilitychange", () => document.hidden || wake());
+  for (;;) {
+    if (!document.hidden) await check();
+    await new Promise((resolve) => {
+      wake = resolve;
+      setTimeout(resolve, engine.value === "ok" && models.value ? CALM_MS : ANXIOUS_MS);
+    });
+  }
+}
+
+/** Called when a request finds nobody there, so that the banner does not wait for its turn. */
+export function checkSoon() {
+  wake();
+}
+
+async function check() {
+  const before = engine.value;
+  engine.value = await health();
+  if (engine.value === "ok" && (before !== "ok" || models.value === null)) await discover();
+}
+
+/** Learns the models and tasks. A failure leaves what was known; the watch tries again. */
+export async function discover() {
+  try {
+    const [found, declared] = await Promise.all([listModels(), listTasks()]);
+    batch(() => {
+      models.value = found;
+      tasks.value = declared.filter((task) => task.name !== "chat");
+    });
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    if (error.kind === "offline") engine.value = "offline";
+    else if (error.kind === "auth") models.value = [];
+  }
+}
+
+/** The model that the open chat asks: its own, or the server's first where none was chosen yet. */
+export const model = computed(() => open.value.settings.model || models.value?.[0]?.id || "");
+
+/** Writes the default choice into a chat before it is first sent. @returns {string} the model, "" if there is none */
+export function settleModel(id) {
+  const conversation = find(id);
+  const chosen = conversation?.settings.model || models.value?.[0]?.id || "";
+  if (conversation && !conversation.settings.model && chosen) changeSettings(id, { model: chosen });
+  return chosen;
+}

@@ -1,0 +1,204 @@
+/** One conversation: its head, its messages, the box to write in. */
+import { html, useEffect, useLayoutEffect, useRef, useState, signal } from "../lib.js";
+import { t } from "../i18n.js";
+import { runs, send } from "../chat.js";
+import { changeSettings, open } from "../store.js";
+import { download, fileName, toJson, toMarkdown } from "../export.js";
+import { menuOpen, model, models, narrow, renaming, replaceAddress, route, say, settingsOpen, settleModel } from "../state.js";
+import { Banner } from "./banner.js";
+import { Composer } from "./composer.js";
+import { Icon, Weave } from "./icons.js";
+import { Message } from "./message.js";
+import { drop } from "./sidebar.js";
+
+export function Conversation() {
+  const conversation = open.value;
+  return html`<main class="chat">
+    <${Head} conversation=${conversation} />
+    <${Banner} />
+    ${conversation.messages.length === 0
+      ? html`<${Empty} />`
+      : html`<${Messages} key=${conversation.id} conversation=${conversation} />`}
+    <${Composer} key=${`box-${conversation.id}`} conversation=${conversation} ask=${ask} />
+  </main>`;
+}
+
+/** Sends what was written. @returns {boolean} false when there is no model to ask */
+export function ask(text) {
+  const { id } = open.value;
+  if (!settleModel(id)) {
+    say(t("error.noModel"));
+    return false;
+  }
+  const done = send(id, text);
+  if (route.value.id !== id) replaceAddress(`#/chat/${id}`);
+  void done;
+  return true;
+}
+
+function Head({ conversation }) {
+  return html`<header class="head">
+    ${narrow.value &&
+    html`<button type="button" class="bare" aria-label=${t("nav.open")} onClick=${() => (menuOpen.value = true)}>
+      <${Icon} name="menu" />
+    </button>`}
+    <h1 class="unseen">${t("chat.title", { name: conversation.title || t("chat.untitled") })}</h1>
+    <${ModelChoice} conversation=${conversation} />
+    <span class="grow"></span>
+    <button
+      type="button"
+      class="bare wide"
+      aria-haspopup="dialog"
+      aria-label=${t("chat.settings")}
+      onClick=${() => (settingsOpen.value = true)}
+    >
+      <${Icon} name="sliders" /><span>${t("chat.settings")}</span>
+    </button>
+    ${conversation.messages.length > 0 && html`<${More} conversation=${conversation} />`}
+  </header>`;
+}
+
+function ModelChoice({ conversation }) {
+  const known = models.value;
+  const chosen = model.value;
+  if (known === null) return html`<span class="model quiet">${t("model.loading")}</span>`;
+  const missing = chosen && !known.some((one) => one.id === chosen);
+  return html`<label class="model">
+    <span class="unseen">${t("model.label")}</span>
+    <select
+      value=${chosen}
+      disabled=${known.length === 0}
+      onChange=${(event) => changeSettings(conversation.id, { model: event.target.value })}
+    >
+      ${!chosen && html`<option value="">${t("model.none")}</option>`}
+      ${missing && html`<option value=${chosen}>${t("model.missing", { name: chosen })}</option>`}
+      ${known.map((one) => html`<option key=${one.id} value=${one.id}>${one.id}</option>`)}
+    </select>
+  </label>`;
+}
+
+/** The menu of what is rarely done: a <details>, closed by a choice, by Esc and by leaving it. */
+function More({ conversation }) {
+  const ref = useRef(null);
+  const names = { user: t("role.user"), assistant: t("role.assistant"), system: t("settings.system") };
+  const close = () => ref.current.removeAttribute("open");
+  const choose = (act) => () => {
+    close();
+    act();
+  };
+  const rename = () => (renaming.value = conversation);
+  const saveAs = (ending, text, type) => download(fileName(conversation.title, ending), text, type);
+  const items = [
+    ["edit", "chat.rename", rename],
+    ["down", "chat.export.md", () => saveAs("md", toMarkdown(conversation, names), "text/markdown")],
+    ["down", "chat.export.json", () => saveAs("json", toJson(conversation), "application/json")],
+    ["trash", "chat.delete", () => drop(conversation)],
+  ];
+  const leave = (event) => ref.current.contains(event.relatedTarget) || close();
+  const esc = (event) => {
+    if (event.key !== "Escape" || !ref.current.open) return;
+    event.preventDefault();
+    close();
+    ref.current.querySelector("summary").focus();
+  };
+  return html`<details class="menu" ref=${ref} onFocusOut=${leave} onKeyDown=${esc}>
+    <summary class="bare" aria-label=${t("chat.more")} title=${t("chat.more")}><${Icon} name="more" /></summary>
+    <ul tabindex="-1">
+      ${items.map(
+        ([icon, key, act]) =>
+          html`<li key=${key}>
+            <button type="button" onClick=${choose(act)}><${Icon} name=${icon} />${t(key)}</button>
+          </li>`,
+      )}
+    </ul>
+  </details>`;
+}
+
+const EXAMPLES = [1, 2, 3, 4];
+
+function Empty() {
+  const small = /smollm2/i.test(model.value);
+  return html`<div class="empty">
+    <div class="empty-in">
+      <${Weave} />
+      <p class="greeting">${t("empty.title")}</p>
+      <p class="lead">${models.value?.length === 0 ? t("model.empty") : t("empty.lead")}</p>
+      <h2 class="unseen">${t("empty.try")}</h2>
+      <ul class="examples">
+        ${EXAMPLES.map(
+          (n) =>
+            html`<li key=${n}>
+              <button type="button" onClick=${() => ask(t(`example.${n}.text`))}>
+                <span class="example-title">${t(`example.${n}.title`)}</span>
+                <span>${t(`example.${n}.text`)}</span>
+                <${Icon} name="send" />
+              </button>
+            </li>`,
+        )}
+      </ul>
+      ${small && html`<p class="small-print">${t("empty.small")}</p>`}
+    </div>
+  </div>`;
+}
+
+/** How near the end counts as reading along, in pixels. */
+const NEAR = 40;
+
+/** The messages. While the reader is at the end the view follows the text; once they scroll up, it stays put. */
+function Messages({ conversation }) {
+  const box = useRef(null);
+  const [away] = useState(() => signal(false));
+  const following = useRef(true);
+  const run = runs.value.get(conversation.id);
+  const text = run?.text.value;
+  const toEnd = () => {
+    following.current = true;
+    away.value = false;
+    box.current.scrollTop = box.current.scrollHeight;
+  };
+  useEffect(() => {
+    const view = box.current;
+    let last = view.scrollTop;
+    const scrolled = () => {
+      const gap = view.scrollHeight - view.clientHeight - view.scrollTop;
+      if (view.scrollTop < last - 1 && gap > 2) following.current = false;
+      if (gap < NEAR && view.scrollTop >= last) following.current = true;
+      away.value = !following.current && gap > NEAR;
+      last = view.scrollTop;
+    };
+    view.addEventListener("scroll", scrolled, { passive: true });
+    const size = new ResizeObserver(() => following.current && (view.scrollTop = view.scrollHeight));
+    size.observe(view);
+    return () => {
+      view.removeEventListener("scroll", scrolled);
+      size.disconnect();
+    };
+  }, []);
+  useLayoutEffect(() => {
+    if (following.current) box.current.scrollTop = box.current.scrollHeight;
+  }, [text]);
+  useLayoutEffect(toEnd, [conversation.messages.length]);
+  const system = conversation.settings.system.trim();
+  const last = conversation.messages.length - 1;
+  return html`<div class="messages-wrap">
+    <div class="messages" ref=${box} tabindex="0" role="region" aria-label=${t("chat.messages")}>
+      <ol class="thread">
+        ${system && html`<li class="system" title=${system}>${t("chat.system", { text: system })}</li>`}
+        ${conversation.messages.map(
+          (message, at) =>
+            html`<${Message}
+              key=${message.id}
+              message=${message}
+              conversation=${conversation.id}
+              run=${run?.message === message.id ? run : undefined}
+              idle=${!run}
+              last=${at === last}
+            />`,
+        )}
+      </ol>
+    </div>
+    ${away.value &&
+    html`<button type="button" class="latest" onClick=${toEnd}><${Icon} name="down" />${t("chat.latest")}</button>`}
+  </div>`;
+}
+

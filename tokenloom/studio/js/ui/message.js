@@ -1,0 +1,198 @@
+/** One message: what was asked, or what was answered with its figures, and what can be done with it. */
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib.js";
+import { number, t } from "../i18n.js";
+import { resendFrom } from "../chat.js";
+import { checkSoon, say } from "../state.js";
+import { putBack } from "../store.js";
+import { composing, fit } from "./composer.js";
+import { Icon } from "./icons.js";
+import { Prose } from "./prose.js";
+
+/**
+ * @param {{message: import("../store.js").Message, conversation: string, run?: import("../chat.js").Run,
+ *   idle: boolean, last: boolean}} props idle: nothing is being written in this conversation
+ */
+export function Message(props) {
+  return props.message.role === "user" ? html`<${Question} ...${props} />` : html`<${Answer} ...${props} />`;
+}
+
+/** Answers anew from a message on; dropped messages can be put back. */
+function again(conversation, message, text) {
+  const old = resendFrom(conversation, message.id, text);
+  if (!old) return;
+  const at = old.messages.findIndex((one) => one.id === message.id);
+  const dropped = old.messages.length - at - (text === undefined ? 1 : 2);
+  if (dropped > 0) {
+    say(dropped === 1 ? t("chat.cut.one") : t("chat.cut", { n: dropped }), () => putBack(old));
+  }
+}
+
+function Question({ message, conversation, idle }) {
+  const [editing, setEditing] = useState(false);
+  if (editing && idle) return html`<${Edit} ...${{ message, conversation, done: () => setEditing(false) }} />`;
+  return html`<li class="turn user">
+    <span class="unseen">${t("role.user")}</span>
+    <div class="said-by-user" dir="auto">${message.text}</div>
+    <div class="tools">
+      <${Copy} text=${message.text} />
+      ${idle &&
+      html`<button type="button" class="bare edit" aria-label=${t("message.edit")} title=${t("message.edit")} onClick=${() => setEditing(true)}>
+        <${Icon} name="edit" />
+      </button>`}
+    </div>
+  </li>`;
+}
+
+function Edit({ message, conversation, done }) {
+  const area = useRef(null);
+  const [text, setText] = useState(message.text);
+  useLayoutEffect(() => fit(area.current), [text]);
+  useEffect(() => {
+    area.current.focus();
+    area.current.setSelectionRange(text.length, text.length);
+  }, []);
+  const submit = (event) => {
+    event.preventDefault();
+    if (!text.trim()) return;
+    done();
+    again(conversation, message, text);
+    document.getElementById("composer")?.focus();
+  };
+  const key = (event) => {
+    if (composing(event)) return;
+    if (event.key === "Enter" && !event.shiftKey && !event.altKey) submit(event);
+    if (event.key === "Escape") {
+      event.preventDefault();
+      done();
+      document.getElementById("composer")?.focus();
+    }
+  };
+  return html`<li class="turn user editing">
+    <form onSubmit=${submit}>
+      <textarea
+        ref=${area}
+        rows="1"
+        dir="auto"
+        aria-label=${t("message.edit.label")}
+        value=${text}
+        onInput=${(event) => setText(event.target.value)}
+        onKeyDown=${key}
+      ></textarea>
+      <div class="actions">
+        <button type="button" onClick=${done}>${t("message.cancel")}</button>
+        <button type="submit" class="primary" disabled=${!text.trim()}>${t("message.edit.send")}</button>
+      </div>
+    </form>
+  </li>`;
+}
+
+function Answer({ message, conversation, run, idle }) {
+  const text = run ? run.text.value : message.text;
+  const state = run ? run.phase.value : "done";
+  return html`<li class=${`turn answer ${state}`} aria-busy=${run ? "true" : undefined}>
+    <p class="by">
+      <span class="label">${t("label.short")}</span>
+      ${message.model && html`<span class="who">${message.model}</span>`}
+      ${run && html`<${Progress} run=${run} />`}
+    </p>
+    <${Prose} text=${text} whole=${!run} />
+    ${!run && html`<${Outcome} ...${{ message, conversation, idle }} />`}
+    <div class="tools">
+      ${!run && message.text && html`<${Copy} text=${message.text} />`}
+      ${!run &&
+      idle &&
+      html`<button
+        type="button"
+        class="bare"
+        aria-label=${t("message.retry")}
+        title=${t("message.retry")}
+        onClick=${() => again(conversation, message)}
+      >
+        <${Icon} name="again" />
+      </button>`}
+      ${!run && html`<${Figures} message=${message} />`}
+    </div>
+  </li>`;
+}
+
+/** Says that something happens, and for how long: a token count comes with the end of the stream. */
+function Progress({ run }) {
+  const [seconds, setSeconds] = useState(0);
+  useEffect(() => {
+    const timer = setInterval(() => setSeconds((performance.now() - run.started) / 1000), 200);
+    return () => clearInterval(timer);
+  }, [run]);
+  return html`<span class="progress">
+    ${t(run.phase.value === "waiting" ? "message.waiting" : "message.writing")}
+    <span class="figure">${t("stats.elapsed", { n: number(Math.floor(seconds)) })}</span>
+  </span>`;
+}
+
+const ENDINGS = {
+  stopped: "message.stopped",
+  interrupted: "message.interrupted",
+  length: "message.length",
+  content_filter: "message.filtered",
+};
+
+/** How an answer ended, when it did not simply end; an error with the server's words and a way on. */
+function Outcome({ message, conversation, idle }) {
+  const { error, finish, text } = message;
+  useEffect(() => {
+    if (error?.kind === "offline" || error?.kind === "cut") checkSoon();
+  }, [error]);
+  if (error) {
+    return html`<div class="failure" role="alert">
+      <${Icon} name="warn" />
+      <div>
+        <p>${t(`error.${error.kind}`, { status: error.status ?? "" })}</p>
+        ${error.message && html`<p class="said">${error.message}</p>`}
+        ${error.retryAfter && html`<p>${t("error.later", { n: number(error.retryAfter) })}</p>`}
+        ${idle && html`<button type="button" onClick=${() => again(conversation, message)}>${t("error.retry")}</button>`}
+      </div>
+    </div>`;
+  }
+  const key = ENDINGS[finish] ?? (text === "" ? "message.empty" : undefined);
+  return key ? html`<p class="ending">${t(key)}</p>` : null;
+}
+
+/** Tokens, tokens per second, time to the first piece: as the server counted and this page saw. */
+export function Figures({ message }) {
+  const { usage, timing } = message;
+  const figures = [];
+  if (usage?.completion !== undefined) {
+    const values = { n: number(usage.completion), prompt: number(usage.prompt ?? 0) };
+    figures.push([t("stats.tokens", values), t("stats.tokens.help", values)]);
+  }
+  if (timing?.rate !== undefined) figures.push([t("stats.rate", { n: number(timing.rate, 1) }), t("stats.rate.help")]);
+  if (timing?.first !== undefined) {
+    figures.push([t("stats.first", { n: number(timing.first / 1000, 2) }), t("stats.first.help")]);
+  }
+  return html`<span class="figures">
+    ${figures.map(([text, help]) => html`<span key=${help} class="figure" title=${help}>${text}</span>`)}
+  </span>`;
+}
+
+/** Copies a text and says so. */
+export function Copy({ text, label = t("message.copy") }) {
+  const [done, setDone] = useState(false);
+  useEffect(() => {
+    if (!done) return undefined;
+    const timer = setTimeout(() => setDone(false), 1600);
+    return () => clearTimeout(timer);
+  }, [done]);
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      setDone(true);
+    } catch (error) {
+      // No clipboard without https or localhost (TypeError), or not allowed (NotAllowedError).
+      if (!(error instanceof DOMException || error instanceof TypeError)) throw error;
+      say(t("message.copyFailed"));
+    }
+  };
+  const name = done ? t("message.copied") : label;
+  return html`<button type="button" class="bare copy" aria-label=${name} title=${name} onClick=${copy}>
+    <${Icon} name=${done ? "check" : "copy"} />
+  </button>`;
+}

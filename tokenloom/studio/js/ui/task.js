@@ -1,0 +1,199 @@
+/** A task's form, made from its declaration, and what it made. Knows no task by name. */
+import { html, signal, useEffect, useId, useState } from "../lib.js";
+import { lang, pick, t } from "../i18n.js";
+import { write } from "../chat.js";
+import { download, fileName, textToMarkdown } from "../export.js";
+import { newId } from "../store.js";
+import { menuOpen, model, models, narrow, route, tasks } from "../state.js";
+import { Banner } from "./banner.js";
+import { Icon } from "./icons.js";
+import { Copy, Figures } from "./message.js";
+import { Prose } from "./prose.js";
+import { readNumber } from "./settings.js";
+
+/** What was typed, and what came of it, by task: kept while the page is open. */
+const typed = new Map();
+const results = signal(new Map());
+
+const setResult = (name, result) => (results.value = new Map(results.value).set(name, result));
+
+export function Task() {
+  const name = route.value.id;
+  const task = tasks.value.find((one) => one.name === name);
+  return html`<main class="task">
+    <header class="head">
+      ${narrow.value &&
+      html`<button type="button" class="bare" aria-label=${t("nav.open")} onClick=${() => (menuOpen.value = true)}>
+        <${Icon} name="menu" />
+      </button>`}
+      <h1>${pick(task?.title) || name}</h1>
+      <span class="grow"></span>
+      <span class="model quiet">${model.value}</span>
+    </header>
+    <${Banner} />
+    <div class="task-in" tabindex="-1">
+      ${task
+        ? html`<${Form} task=${task} /><${Result} task=${task} />`
+        : html`<p class="lead">${models.value === null ? t("model.loading") : t("tasks.unknown", { name })}</p>`}
+      <p class="notice">${t("label.notice")}</p>
+    </div>
+  </main>`;
+}
+
+/** The value a field starts with: its default in the present language, or empty. */
+function initial(field) {
+  const given = field.default;
+  if (given !== null && typeof given === "object" && !Array.isArray(given)) return pick(given);
+  return given ?? (field.type === "bool" ? false : "");
+}
+
+const isNumber = (field) => ["int", "integer", "float", "number"].includes(field.type);
+const isWhole = (field) => ["int", "integer"].includes(field.type);
+
+/** @returns {string} what is wrong with a value, or "" */
+function complaint(field, value) {
+  if (isNumber(field)) {
+    const [min, max] = [field.min ?? -Number.MAX_SAFE_INTEGER, field.max ?? Number.MAX_SAFE_INTEGER];
+    const { valid } = readNumber(String(value), min, max, isWhole(field));
+    if (!valid) return t(isWhole(field) ? "settings.invalid.int" : "settings.invalid.number", { min, max });
+  }
+  return field.required && field.type !== "bool" && String(value).trim() === "" ? t("tasks.missing") : "";
+}
+
+/** The request's fields: empty ones are left out, numbers are numbers. */
+export function fieldValues(task, values) {
+  const sent = {};
+  for (const field of task.fields) {
+    const value = values[field.name];
+    if (typeof value === "string" && value.trim() === "") continue;
+    sent[field.name] = isNumber(field) ? Number(value) : value;
+  }
+  return sent;
+}
+
+async function perform(task, values) {
+  const run = {
+    id: newId(),
+    abort: new AbortController(),
+    text: signal(""),
+    phase: signal("waiting"),
+    started: performance.now(),
+  };
+  setResult(task.name, { run });
+  const body = { fields: fieldValues(task, values), lang: lang.value, stream: true };
+  if (model.value) body.model = model.value;
+  const done = await write(run, `/v1/tasks/${encodeURIComponent(task.name)}`, body);
+  setResult(task.name, { id: run.id, done });
+}
+
+function Form({ task }) {
+  const [values, setValues] = useState(
+    () => typed.get(task.name) ?? Object.fromEntries(task.fields.map((field) => [field.name, initial(field)])),
+  );
+  const [tried, setTried] = useState(false);
+  const run = results.value.get(task.name)?.run;
+  useEffect(() => void typed.set(task.name, values), [values]);
+  const submit = (event) => {
+    event.preventDefault();
+    if (run) return;
+    setTried(true);
+    const wrong = task.fields.find((field) => complaint(field, values[field.name]));
+    if (wrong) event.target.elements[wrong.name]?.focus();
+    else void perform(task, values);
+  };
+  return html`<form class="fields" onSubmit=${submit} noValidate>
+    <p class="lead">${pick(task.summary)}</p>
+    ${task.fields.map(
+      (field) =>
+        html`<${Field}
+          key=${field.name}
+          field=${field}
+          value=${values[field.name]}
+          wrong=${tried ? complaint(field, values[field.name]) : ""}
+          set=${(value) => setValues((old) => ({ ...old, [field.name]: value }))}
+        />`,
+    )}
+    <div class="actions start">
+      ${run
+        ? html`<button type="button" onClick=${() => run.abort.abort()}>${t("tasks.stop")}</button>`
+        : html`<button type="submit" class="primary">${t("tasks.run")}</button>`}
+    </div>
+  </form>`;
+}
+
+function Field({ field, value, wrong, set }) {
+  const id = useId();
+  const help = wrong || pick(field.help);
+  const shared = {
+    id,
+    name: field.name,
+    "aria-describedby": help ? `${id}-help` : undefined,
+    "aria-invalid": wrong ? "true" : undefined,
+    "aria-required": field.required ? "true" : undefined,
+  };
+  const note = help && html`<small id=${`${id}-help`} class=${wrong ? "wrong" : undefined}>${help}</small>`;
+  if (field.type === "bool") {
+    return html`<div class="field check">
+      <input type="checkbox" ...${shared} checked=${value} onChange=${(event) => set(event.target.checked)} />
+      <label for=${id}>${pick(field.label) || field.name}</label>
+      ${note}
+    </div>`;
+  }
+  return html`<div class="field">
+    <label for=${id}>
+      ${pick(field.label) || field.name}
+      ${field.required && html`<em>${t("tasks.required")}</em>`}
+    </label>
+    <${Control} ...${{ field, value, set, shared }} />
+    ${note}
+  </div>`;
+}
+
+function Control({ field, value, set, shared }) {
+  const input = (event) => set(event.target.value);
+  if (field.choices?.length) {
+    return html`<select ...${shared} value=${value} onChange=${input}>
+      ${value === "" && html`<option value=""></option>`}
+      ${field.choices.map((choice) => {
+        const one = typeof choice === "object" ? choice : { value: choice, label: String(choice) };
+        return html`<option key=${one.value} value=${one.value}>${pick(one.label) || one.value}</option>`;
+      })}
+    </select>`;
+  }
+  if (isNumber(field)) {
+    return html`<input ...${shared} inputmode="decimal" autocomplete="off" value=${value} onInput=${input} />`;
+  }
+  if (field.type === "line") return html`<input ...${shared} dir="auto" value=${value} onInput=${input} />`;
+  return html`<textarea ...${shared} rows="4" dir="auto" value=${value} onInput=${input}></textarea>`;
+}
+
+function Result({ task }) {
+  const { run, done, id } = results.value.get(task.name) ?? {};
+  if (!run && !done) return null;
+  const text = run ? run.text.value : done.text;
+  const save = () => download(fileName(task.name, "md"), textToMarkdown(id, task.name, text), "text/markdown");
+  return html`<section class="result" aria-label=${t("tasks.result")} aria-busy=${run ? "true" : undefined}>
+    <p class="by">
+      <span class="label">${t("label.short")}</span>
+      ${run && html`<span class="progress">${t(`message.${run.phase.value}`)}</span>`}
+    </p>
+    <${Prose} text=${text} whole=${!run} />
+    ${done?.error &&
+    html`<div class="failure" role="alert">
+      <${Icon} name="warn" />
+      <div>
+        <p>${t(`error.${done.error.kind}`, { status: done.error.status ?? "" })}</p>
+        ${done.error.message && html`<p class="said">${done.error.message}</p>`}
+      </div>
+    </div>`}
+    ${done &&
+    html`<div class="tools">
+      <${Copy} text=${text} />
+      ${text &&
+      html`<button type="button" class="bare" aria-label=${t("tasks.save")} title=${t("tasks.save")} onClick=${save}>
+        <${Icon} name="down" />
+      </button>`}
+      <${Figures} message=${done} />
+    </div>`}
+  </section>`;
+}
