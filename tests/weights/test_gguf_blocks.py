@@ -118,8 +118,14 @@ def test_an_integer_tensor_is_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.model
 def test_the_embedded_model_equals(smollm2: Path) -> None:
     file = open_gguf(smollm2)
-    for name in ("token_embd.weight", "blk.0.attn_k.weight", "blk.29.ffn_down.weight", "output_norm.weight"):
+    for name in ("blk.0.attn_k.weight", "blk.29.attn_output.weight", "output_norm.weight"):
         tensor = file.tensors[name]
         assert same_bits(
             dequantise(tensor).reshape(-1), theirs(np.ascontiguousarray(tensor.raw), tensor.type)
         )
+    embedding = file.tensors["token_embd.weight"]
+    raw = embedding.raw.reshape(embedding.shape[0], -1)[40_000:41_000]
+    assert same_bits(
+        dequantise(embedding, slice(40_000, 41_000)).reshape(-1),
+        theirs(np.ascontiguousarray(raw).reshape(-1), embedding.type),
+    )
