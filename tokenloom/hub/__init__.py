@@ -1,7 +1,7 @@
 """Models by name: the catalogue, fetching, what is installed. Reads no weights."""
 
-from tokenloom.hub.catalogue import Entry, catalogue
-from tokenloom.hub.pull import pull
+from tokenloom.hub.entries import Entry, catalogue
+from tokenloom.hub.fetch import pull
 from tokenloom.hub.store import (
     Found,
     NotInstalled,

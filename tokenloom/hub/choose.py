@@ -51,7 +51,7 @@ def _is_model_gguf(file: str) -> bool:
 
 def of_type(ggufs: Sequence[str], block: str) -> list[str]:
     """The GGUF files whose name holds the block type as a word."""
-    word = re.compile(rf"(?:^|[-._]){re.escape(block)}(?=[-._]|$)", re.IGNORECASE)
+    word = re.compile(rf"(?:^|[-._]){re.escape(block)}(?=[-.]|$)", re.IGNORECASE)
     return [f for f in ggufs if word.search(PurePosixPath(f).name.removesuffix(".gguf"))]
 
 

@@ -1,9 +1,8 @@
 """Fetching from the Hub: resumable, every file checked. Which files: choose.py.
 
 huggingface_hub finds the repository, the token and the addresses (HF_ENDPOINT, HF_TOKEN and its other
-variables hold). Its own download throws an unfinished file away since version 2, so the parts are kept here
-and continued with its `http_get`. Large files are checked by their LFS sha256, small ones by their git hash,
-both from the Hub's metadata for the one commit that all files come from.
+variables hold); transfer.py moves the bytes. Large files are checked by their LFS sha256, small ones by their
+git hash, both from the Hub's metadata for the one commit that all files come from.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, cast
 
 from tokenloom.hub.choose import choose
 from tokenloom.hub.hashes import git_hash_of, sha256_of
@@ -41,28 +39,6 @@ class RemoteFile:
     @property
     def hash(self) -> str:
         return self.sha256 or self.git_hash
-
-
-class Counted:
-    """A file that reports where it is at each write; what `http_get` asks of a file and no more."""
-
-    def __init__(self, file: BinaryIO, report: Callable[[int], None]) -> None:
-        self.file = file
-        self.report = report
-
-    def write(self, block: bytes) -> int:
-        written = self.file.write(block)
-        self.report(self.file.tell())
-        return written
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        return self.file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self.file.tell()
-
-    def truncate(self) -> int:
-        return self.file.truncate()
 
 
 def endpoint() -> str:
@@ -137,23 +113,16 @@ def _drop_strays(folder: Path, files: list[RemoteFile], have: dict[str, str]) ->
 def _fetch(repo: str, commit: str, file: RemoteFile, folder: Path, report: Callable[[int], None]) -> None:
     """Continues or starts one file, checks it, gives it its name."""
     from huggingface_hub import hf_hub_url
-    from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import build_hf_headers, disable_progress_bars
+    from huggingface_hub.utils import build_hf_headers
 
-    disable_progress_bars("huggingface_hub.http_get")
+    from tokenloom.hub.transfer import download
+
     part = _part(folder, file)
     if _part_size(folder, file) > file.size:
         part.unlink()
     with part.open("ab") as sink:
-        start = sink.tell()
-        if start < file.size or file.size == 0:
-            http_get(
-                hf_hub_url(repo, file.path, revision=commit, endpoint=endpoint()),
-                cast(BinaryIO, Counted(cast(BinaryIO, sink), report)),
-                resume_size=start,
-                headers={**build_hf_headers(), "Accept-Encoding": "identity"},
-                expected_size=file.size,
-            )
+        url = hf_hub_url(repo, file.path, revision=commit, endpoint=endpoint())
+        download(url, build_hf_headers(), sink, file.size, report)
     measured = sha256_of(part) if file.sha256 else git_hash_of(part)
     if measured != file.hash:
         part.unlink()

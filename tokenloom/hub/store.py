@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tokenloom.config import models_home
-from tokenloom.hub.catalogue import Entry, catalogue
+from tokenloom.hub.entries import Entry, catalogue
 
 log = logging.getLogger("tokenloom")
 
 RECORD = "pulled.json"
+NAMED = re.compile(r"\w[\w.+=@/:-]*")
 MARGIN_BYTES = 64 << 20
 SPLIT = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
@@ -155,10 +156,11 @@ def looks_local(name: str) -> bool:
 def find(name: str) -> Found:
     """The installed model of this name: a catalogue name, a Hub name already pulled, a registered name, or a
     path to a folder or .gguf file. Raises NotInstalled or UnknownModel, saying what to do."""
-    if not name.strip():
-        raise UnknownModel("the model's name is empty; `loom models` lists what there is")
-    if not looks_local(name) and (folder := folder_of(name)).is_dir() and not name.startswith("."):
-        return _open(folder)
+    if not looks_local(name):
+        if not NAMED.fullmatch(name) or ".." in name:
+            raise UnknownModel(f"{name!r} is no name of a model; `loom models` lists what there is")
+        if (folder := folder_of(name)).is_dir():
+            return _open(folder)
     if looks_local(name):
         place = Path(name).expanduser().absolute()
         if not place.exists():
@@ -199,7 +201,11 @@ def remove(name: str) -> int:
     """Deletes an installed model (a registered local one is only forgotten) and what a broken pull of it
     left. Returns the bytes freed; raises NotInstalled when there is nothing of that name."""
     target = name
-    if looks_local(name) or not (folder_of(name).is_dir() or partial_of(name).is_dir()):
+    if (
+        looks_local(name)
+        or not NAMED.fullmatch(name)
+        or not (folder_of(name).is_dir() or partial_of(name).is_dir())
+    ):
         target = _registered(name)
     with lock(target):
         freed = 0

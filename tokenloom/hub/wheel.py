@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tokenloom.hub.catalogue import Entry
+from tokenloom.hub.entries import Entry
 from tokenloom.hub.hashes import sha256_of
 from tokenloom.hub.store import PullError, check_space, partial_of
 

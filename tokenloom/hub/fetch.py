@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tokenloom.config import models_home
-from tokenloom.hub.catalogue import NAME, Entry, catalogue
+from tokenloom.hub.entries import NAME, Entry, catalogue
 from tokenloom.hub.remote import fetch_hub
 from tokenloom.hub.store import (
     Found,
