@@ -34,7 +34,9 @@ Model = TypeVar("Model", bound=Body)
 
 
 def _no_constant(name: str) -> Any:
-    raise bad_request(f"The body holds {name}, which is not JSON; leave the field out instead.", code="invalid_json")
+    raise bad_request(
+        f"The body holds {name}, which is not JSON; leave the field out instead.", code="invalid_json"
+    )
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -77,7 +79,9 @@ def _check(value: Any, surrogates: bool) -> None:
             elif isinstance(item, float) and not math.isfinite(item):
                 raise bad_request("The body holds a number too large for a float.", code="invalid_json")
             elif surrogates and isinstance(item, str) and not _encodes(item):
-                raise bad_request("The body holds half of a surrogate pair (\\ud800 to \\udfff).", code="invalid_json")
+                raise bad_request(
+                    "The body holds half of a surrogate pair (\\ud800 to \\udfff).", code="invalid_json"
+                )
         if not deeper:
             return
         level = deeper

@@ -1,7 +1,7 @@
 """The engine's news, which arrive on another thread, as something an event loop can await.
 
-A Ticket is one request in the engine. Leaving its block aborts what is still open there, so a client that goes
-away frees its slot, whatever the reason.
+A Ticket is what one HTTP request has in the engine. Leaving its block aborts what is still open there, so a
+client that goes away frees its slot, whatever the reason.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ T = TypeVar("T")
 class Engine(Protocol):
     """What serving needs of engine.process.EngineProcess."""
 
-    def load(self, name: str, path: str, *, dtype: str, device: str, adapters: dict[str, str] | None) -> Any: ...
+    def load(
+        self, name: str, path: str, *, dtype: str, device: str, adapters: dict[str, str] | None
+    ) -> Any: ...
     def submit(self, request: Request, sink: Callable[[list[Delta]], None]) -> None: ...
     def abort(self, request_id: str) -> None: ...
     def status(self) -> Any: ...
@@ -29,23 +31,27 @@ class Engine(Protocol):
 
 
 class Ticket:
-    """One request in the engine. Use as `async with`; then `news` until every choice is done."""
+    """Requests in the engine that answer one HTTP request. Use as `async with`; `news` until `done`."""
 
-    def __init__(self, engine: Engine, request: Request) -> None:
-        self.request = request
+    def __init__(self, engine: Engine, requests: Sequence[Request]) -> None:
+        self.requests = tuple(requests)
         self._engine = engine
         self._loop = asyncio.get_running_loop()
         self._news: asyncio.Queue[list[Delta]] = asyncio.Queue()
-        self._open = set(range(request.n))
-        self._submitted = False
+        self._open: dict[str, set[int]] = {}
 
     def _sink(self, deltas: Sequence[Delta]) -> None:
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._news.put_nowait, list(deltas))
 
     async def __aenter__(self) -> Self:
-        self._submitted = True
-        self._engine.submit(self.request, self._sink)
+        try:
+            for request in self.requests:
+                self._open[request.id] = set(range(request.n))
+                self._engine.submit(request, self._sink)
+        except BaseException:
+            self.abort()
+            raise
         return self
 
     async def __aexit__(
@@ -54,24 +60,39 @@ class Ticket:
         self.abort()
 
     def abort(self) -> None:
-        """Frees the request's slots now; calling it again, or after the end, does nothing."""
-        if self._submitted and self._open:
-            self._open.clear()
-            self._engine.abort(self.request.id)
+        """Frees all that is open now; calling it again does nothing."""
+        for name in list(self._open):
+            del self._open[name]
+            self._engine.abort(name)
 
     @property
     def done(self) -> bool:
         return not self._open
 
     async def news(self) -> list[Delta]:
-        """The next deltas, at least one."""
+        """The next deltas of choices that are open."""
         deltas = await self._news.get()
         while not self._news.empty():
             deltas += self._news.get_nowait()
+        found = []
         for delta in deltas:
-            if delta.finish is not None:
-                self._open.discard(delta.choice)
-        return deltas
+            if delta.choice in self._open.get(delta.request, ()):
+                found.append(delta)
+                if delta.finish is not None:
+                    self._shut(delta.request, delta.choice)
+        return found
+
+    def close(self, request: str, choice: int) -> None:
+        """This choice needs no more; the request is aborted once none of its choices is open."""
+        if choice in self._open.get(request, ()) and self._shut(request, choice):
+            self._engine.abort(request)
+
+    def _shut(self, request: str, choice: int) -> bool:
+        rest = self._open[request]
+        rest.discard(choice)
+        if not rest:
+            del self._open[request]
+        return not rest
 
 
 class ClientGone(Exception):

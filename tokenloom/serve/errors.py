@@ -78,7 +78,9 @@ def shape_error(error: ValidationError, allowed: Mapping[str, Any]) -> ApiError:
     if first["type"] == "missing":
         return ApiError(422, f"{name}: missing, and required", param=name, code="missing_required_parameter")
     message = first["msg"].removeprefix("Value error, ")
-    return ApiError(422, f"{name}: {message}; found {_shown(first['input'])}", param=name, code="invalid_value")
+    return ApiError(
+        422, f"{name}: {message}; found {_shown(first['input'])}", param=name, code="invalid_value"
+    )
 
 
 async def _on_api_error(request: Request, error: Exception) -> Response:

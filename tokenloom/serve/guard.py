@@ -88,7 +88,9 @@ class Guard:
         asked = headers.get("host", "")
         name = _host_name(asked)
         if self.local and not (is_loopback(name) or name.endswith(".localhost") or name in self.hosts):
-            message = f"The Host header names {name!r}; this server answers to localhost, 127.0.0.1 and [::1]."
+            message = (
+                f"The Host header names {name!r}; this server answers to localhost, 127.0.0.1 and [::1]."
+            )
             raise ApiError(403, message, code="host_not_allowed")
         origin = headers.get("origin")
         if origin is not None and urlsplit(origin).netloc.lower() != asked.lower():

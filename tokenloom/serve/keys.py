@@ -1,6 +1,7 @@
-"""Who may ask. Keys are random, so a plain sha256 of each is what is kept; they are compared in constant time.
+"""Who may ask. Keys are random, so a plain sha256 of each is what is kept; compared in constant time.
 
-Kept in home()/keys.json (made by `new_key`), or given as a file with one key a line, or in TOKENLOOM_API_KEYS.
+Kept in home()/keys.json (made by `new_key`), or given as a file with one key a line, or in the environment
+variable TOKENLOOM_API_KEYS, separated by commas.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def new_key(name: str) -> str:
     path = keys_file()
     known = _kept(path) if path.exists() else {}
     if name in known:
-        raise ValueError(f"name: there is a key for {name!r} already; choose another name, or remove it from {path}")
+        raise ValueError(
+            f"name: there is a key for {name!r} already; choose another name, or remove it from {path}"
+        )
     key = "tl-" + secrets.token_urlsafe(32)
     _keep(path, {**known, name: digest(key)})
     return key
@@ -87,8 +90,8 @@ def load_keys(settings: Settings) -> Keys | None:
     if not hashes:
         why = "keys were asked for" if local else f"{settings.host} can be reached from other machines"
         raise ValueError(
-            f"api keys: there are none, and {why}. Make a file with one key (at least {SHORTEST} characters) a line "
-            f"and give it with --api-keys FILE, or set {ENVIRONMENT}, or listen on 127.0.0.1."
+            f"api keys: there are none, and {why}. Make a file with one key (at least {SHORTEST} characters) "
+            f"a line and give it with --api-keys FILE, or set {ENVIRONMENT}, or listen on 127.0.0.1."
         )
     return Keys(hashes)
 
@@ -102,7 +105,9 @@ def _listed(lines: list[str], source: str) -> dict[str, str]:
             continue
         hashed = HASHED.fullmatch(key)
         if hashed is None and len(key) < SHORTEST:
-            raise ValueError(f"{source}: key {number} has {len(key)} characters; at least {SHORTEST} are needed")
+            raise ValueError(
+                f"{source}: key {number} has {len(key)} characters; at least {SHORTEST} are needed"
+            )
         if any(character.isspace() for character in key):
             raise ValueError(f"{source}: key {number} holds a space; write one key a line")
         value = hashed[1] if hashed else digest(key)

@@ -32,14 +32,18 @@ class KeyLimits:
         now = self._clock()
         holder = self._holders.setdefault(name, _Holder(self._per_minute, now))
         if self._concurrent and holder.running >= self._concurrent:
-            raise busy(f"This key has {holder.running} requests under way; {self._concurrent} are allowed.", 1)
+            raise busy(
+                f"This key has {holder.running} requests under way; {self._concurrent} are allowed.", 1
+            )
         if self._per_minute:
             rate = self._per_minute / 60
             holder.allowance = min(self._per_minute, holder.allowance + (now - holder.updated) * rate)
             holder.updated = now
             if holder.allowance < 1:
                 wait_s = (1 - holder.allowance) / rate
-                raise busy(f"This key may ask {self._per_minute} times a minute; wait {wait_s:.0f} s.", wait_s)
+                raise busy(
+                    f"This key may ask {self._per_minute} times a minute; wait {wait_s:.0f} s.", wait_s
+                )
             holder.allowance -= 1
         holder.running += 1
         try:
@@ -59,9 +63,13 @@ class Queue:
     def places(self, count: int) -> Iterator[None]:
         """Room for this many; raises ApiError when it is taken, or could never be had."""
         if count > self.most:
-            raise ApiError(400, f"prompt: {count} prompts in one request; at most {self.most} fit", param="prompt")
+            raise ApiError(
+                400, f"prompt: {count} prompts in one request; at most {self.most} fit", param="prompt"
+            )
         if self.taken + count > self.most:
-            raise busy(f"The server has {self.taken} requests under way; {self.most} are allowed.", 2, "queue_full")
+            raise busy(
+                f"The server has {self.taken} requests under way; {self.most} are allowed.", 2, "queue_full"
+            )
         self.taken += count
         try:
             yield

@@ -44,7 +44,9 @@ class Metrics:
             "tokenloom_inter_token_seconds", "Mean time between an answer's tokens.", TOKEN_SECONDS
         )
         self.in_flight = Gauge(
-            "tokenloom_requests_in_flight", "Requests in the engine, running and waiting.", registry=self.registry
+            "tokenloom_requests_in_flight",
+            "Requests in the engine, running and waiting.",
+            registry=self.registry,
         )
         self._engine = Gauge(
             "tokenloom_engine", "What the engine says of itself.", ["model", "figure"], registry=self.registry

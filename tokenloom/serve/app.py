@@ -1,0 +1,128 @@
+"""The web application: routes over an engine that runs elsewhere. It computes nothing itself.
+
+`create_app` makes it, `run` serves it with uvicorn until a signal comes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from starlette.responses import JSONResponse, Response
+
+from tokenloom import __version__, hub
+from tokenloom.serve import chat, completions, errors, openapi, pages
+from tokenloom.serve.body import read
+from tokenloom.serve.bridge import ClientGone, Engine
+from tokenloom.serve.desk import Desk
+from tokenloom.serve.guard import Guard
+from tokenloom.serve.keys import load_keys
+from tokenloom.serve.limits import Queue
+from tokenloom.serve.metrics import Metrics
+from tokenloom.serve.models import RETRY_S, Models, Place
+from tokenloom.serve.schema_chat import ChatRequest
+from tokenloom.serve.schema_completions import CompletionRequest
+from tokenloom.serve.settings import Settings
+
+DESCRIPTION = "OpenAI's API over models on this machine."
+
+
+def create_app(
+    engine: Engine | None, settings: Settings, *, find: Callable[[str], Place] = hub.find
+) -> FastAPI:
+    """The application. engine: an EngineProcess or what has its methods; None where everything goes upstream.
+
+    find: how a model's name becomes a place. Raises ValueError for settings that cannot be served: keys that
+    are needed and missing, a model that is not installed.
+    """
+    if engine is None and settings.upstream is None:
+        raise ValueError("engine: none given, and no upstream; one of them has to answer")
+    keys = load_keys(settings)
+    metrics = Metrics()
+    desk = Desk(settings, engine, Models(engine, settings, find), Queue(settings.max_requests), metrics)
+    app = FastAPI(
+        title="Tokenloom",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(desk),
+    )
+    app.add_middleware(Guard, settings=settings, keys=keys, metrics=metrics)
+    errors.install(app)
+    _own_routes(app, desk)
+    _openai_routes(app, desk)
+    pages.install(app, settings.studio, keys)
+    openapi.install(app, (ChatRequest, CompletionRequest))
+    app.state.desk = desk
+    app.state.routes = [path for path in (getattr(route, "path", "") for route in app.routes) if path]
+    return app
+
+
+def _lifespan(desk: Desk) -> Any:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        desk.models.start()
+        try:
+            yield
+        finally:
+            await desk.models.close()
+            if desk.engine is not None:
+                await asyncio.to_thread(desk.engine.close)
+
+    return lifespan
+
+
+def _own_routes(app: FastAPI, desk: Desk) -> None:
+    @app.get("/health", responses=openapi.errors(503))
+    async def health() -> Response:
+        """ok, or loading while the first model loads. Needs no key and names no model."""
+        if desk.models.starting:
+            return JSONResponse({"status": "loading"}, 503, {"retry-after": str(int(RETRY_S))})
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/metrics", responses=openapi.errors(*openapi.AUTH))
+    async def figures() -> Response:
+        """Figures for Prometheus."""
+        text, kind = desk.metrics.text()
+        return Response(text, media_type=kind)
+
+
+def _openai_routes(app: FastAPI, desk: Desk) -> None:
+    asked = openapi.errors(*openapi.ASKED)
+
+    @app.get("/v1/models", responses=openapi.errors(*openapi.AUTH))
+    async def models() -> Response:
+        """The models on offer."""
+        cards = [desk.models.card(name) for name in desk.models.names()]
+        return JSONResponse({"object": "list", "data": cards})
+
+    @app.get("/v1/models/{model:path}", responses=openapi.errors(401, 403, 404))
+    async def model(model: str) -> Response:
+        """One model."""
+        return JSONResponse(desk.models.card(model))
+
+    @app.post(
+        "/v1/chat/completions",
+        responses={**openapi.streams("The answer."), **asked},
+        openapi_extra=openapi.takes(ChatRequest),
+    )
+    async def chat_completions(request: Request) -> Response:
+        """An answer to a conversation."""
+        return await chat.answer(desk, request, await read(request, ChatRequest))
+
+    @app.post(
+        "/v1/completions",
+        responses={**openapi.streams("The continuation."), **asked},
+        openapi_extra=openapi.takes(CompletionRequest),
+    )
+    async def text_completions(request: Request) -> Response:
+        """A continuation of a text."""
+        return await completions.answer(desk, request, await read(request, CompletionRequest))
+
+    @app.exception_handler(ClientGone)
+    async def gone(request: Request, error: ClientGone) -> Response:
+        return Response(status_code=499)

@@ -1,0 +1,205 @@
+"""The models on offer: which names there are, loading them at first use, their tokenizers.
+
+Not the memory they take; the engine's process admits and unloads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from tokenloom import __version__, hub
+from tokenloom.serve.bridge import Engine
+from tokenloom.serve.errors import ApiError
+from tokenloom.serve.settings import Settings
+from tokenloom.tokens.text import Tokenizer, load_tokenizer
+
+log = logging.getLogger(__name__)
+RETRY_S = 2.0
+
+
+class Place(Protocol):
+    """What is read of a hub.Found."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that can be asked."""
+
+    name: str
+    """As the client calls it; MODEL:ADAPTER with an adapter."""
+    base: str
+    """As the engine calls it."""
+    adapter: str | None
+    tokenizer: Tokenizer
+    context: int
+    vocab_size: int
+    fingerprint: str
+
+
+@dataclass
+class _Entry:
+    place: Place
+    created: int = field(default_factory=lambda: int(time.time()))
+    task: asyncio.Task[None] | None = None
+    tokenizer: Tokenizer | None = None
+    info: Any = None
+    error: str | None = None
+
+    @property
+    def state(self) -> str:
+        if self.info is not None:
+            return "ready"
+        if self.error is not None:
+            return "failed"
+        return "waiting" if self.task is None else "loading"
+
+
+class Models:
+    """Names to models. Used from one event loop; loading runs in threads."""
+
+    def __init__(
+        self, engine: Engine | None, settings: Settings, find: Callable[[str], Place] = hub.find
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._fixed = bool(settings.models)
+        places = [find(name) for name in settings.models] if engine is not None else []
+        self._entries = {place.name: _Entry(place) for place in places}
+        self._first: _Entry | None = None
+        self.offered()
+
+    def offered(self) -> Mapping[str, _Entry]:
+        """Entries by name; where no names were given, whatever is installed now."""
+        if not self._fixed and self._engine is not None:
+            for place in hub.installed():
+                self._entries.setdefault(place.name, _Entry(place))
+        return self._entries
+
+    def names(self) -> list[str]:
+        found = []
+        for name in self.offered():
+            found.append(name)
+            found += [f"{name}:{adapter}" for adapter in self._settings.adapters.get(name, {})]
+        return found
+
+    def start(self) -> None:
+        """Begins to load the first model."""
+        self._first = next(iter(self._entries.values()), None)
+        if self._first is not None:
+            self._begin(self._first)
+
+    @property
+    def starting(self) -> bool:
+        """The first model is still loading."""
+        return self._first is not None and self._first.state == "loading"
+
+    def states(self) -> dict[str, str]:
+        return {name: entry.state for name, entry in self.offered().items()}
+
+    def split(self, name: str) -> tuple[str, str | None] | None:
+        """(model, adapter) of a name on offer, or None."""
+        base, _, adapter = name.rpartition(":")
+        if name in self.offered():
+            return name, None
+        if adapter in self._settings.adapters.get(base, {}) and base in self._entries:
+            return base, adapter
+        return None
+
+    def unknown(self, name: str, others: list[str] | None = None) -> ApiError:
+        known = ", ".join(self.names() + (others or [])) or "none"
+        message = f"The model {name!r} is not offered here; there are: {known}."
+        return ApiError(404, message, param="model", code="model_not_found")
+
+    def card(self, name: str) -> dict[str, Any]:
+        """The model as GET /v1/models tells it."""
+        found = self.split(name)
+        if found is None:
+            raise self.unknown(name)
+        entry = self._entries[found[0]]
+        card = {"id": name, "object": "model", "created": entry.created, "owned_by": "tokenloom"}
+        card["state"] = entry.state
+        if entry.info is not None:
+            card["max_model_len"] = entry.info.context
+        if found[1] is not None:
+            card["parent"] = found[0]
+        return card
+
+    async def get(self, name: str) -> Loaded:
+        """The model, loaded; waits a while for one that loads at its first use.
+
+        Raises ApiError 404 for a name that is not offered, 503 while it loads or where it cannot be loaded.
+        """
+        found = self.split(name)
+        if found is None:
+            raise self.unknown(name)
+        base, adapter = found
+        entry = self._entries[base]
+        if entry.info is None:
+            await self._wait(entry)
+        assert entry.tokenizer is not None
+        fingerprint = hashlib.sha256(f"{__version__} {name} {entry.tokenizer.hash}".encode()).hexdigest()
+        return Loaded(
+            name=name,
+            base=base,
+            adapter=adapter,
+            tokenizer=entry.tokenizer,
+            context=entry.info.context,
+            vocab_size=entry.info.vocab_size,
+            fingerprint=f"fp_{fingerprint[:12]}",
+        )
+
+    async def _wait(self, entry: _Entry) -> None:
+        if entry.task is None or entry.task.done():
+            self._begin(entry)
+        assert entry.task is not None
+        wait_s = 0.0 if entry is self._first else self._settings.load_wait_s
+        await asyncio.wait({entry.task}, timeout=wait_s)
+        if entry.info is None and entry.error is not None:
+            raise ApiError(
+                503, f"{entry.place.name} cannot be loaded: {entry.error}", code="model_load_failed"
+            )
+        if entry.info is None:
+            raise ApiError(
+                503, f"{entry.place.name} is loading.", code="model_loading", retry_after_s=RETRY_S
+            )
+
+    def _begin(self, entry: _Entry) -> None:
+        entry.error = None
+        entry.task = asyncio.get_running_loop().create_task(self._load(entry))
+
+    async def _load(self, entry: _Entry) -> None:
+        place = entry.place
+        try:
+            entry.tokenizer = await asyncio.to_thread(load_tokenizer, place.path)
+            entry.info = await asyncio.to_thread(self._ask_engine, place)
+        except (ValueError, OSError, RuntimeError) as error:
+            entry.error = str(error)
+            log.error("%s cannot be loaded: %s", place.name, error)
+
+    def _ask_engine(self, place: Place) -> Any:
+        assert self._engine is not None
+        return self._engine.load(
+            place.name,
+            str(place.path),
+            dtype=self._settings.dtype,
+            device=self._settings.device,
+            adapters=self._settings.adapters.get(place.name),
+        )
+
+    async def close(self) -> None:
+        """Waits for no load; what is loading is given up."""
+        for entry in self._entries.values():
+            if entry.task is not None:
+                entry.task.cancel()
