@@ -20,6 +20,7 @@ studio: setup
 	@$(BIN)/loom studio --port $(PORT)
 
 setup: $(VENV)/.ready
+	@$(BIN)/python -m tokenloom.native.build
 	@$(BIN)/loom pull smollm2 --quiet-if-present
 
 $(VENV)/.ready: requirements.txt pyproject.toml

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "tokenloom"
 ROOMS = (
-    "version step config hub weights native model codec privacy tokens engine data train evals explain trust "
+    "version step config hub weights model native codec privacy tokens engine data train evals explain trust "
     "tasks api serve studio bench cli"
 ).split()
 FORBIDDEN = {("serve", "train"), ("serve", "data")}

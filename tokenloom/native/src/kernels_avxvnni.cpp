@@ -1,0 +1,10 @@
+#define LOOM_AVXVNNI
+#include "simd_avx2.hpp"
+#include "kernels.inl"
+
+namespace loom {
+const Kernels* kernels_avxvnni() {
+  static const Kernels k = table("avxvnni");
+  return &k;
+}
+}  // namespace loom
