@@ -21,7 +21,7 @@ studio: setup
 
 setup: $(VENV)/.ready
 	@$(BIN)/python -m tokenloom.native.build
-	@$(BIN)/loom pull smollm2 --quiet-if-present
+	@$(BIN)/loom pull smollm2
 
 $(VENV)/.ready: requirements.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Tokenloom needs Python 3.11 or newer, and none was found." \
