@@ -29,19 +29,31 @@ def logits(at: State, vocab: int) -> np.ndarray:
     return ((x >> np.uint64(40)).astype(np.float64) * (6 / (1 << 24))).astype(np.float32)
 
 
-def logits_after(ids: Sequence[int], vocab: int, adapter: str | None = None) -> np.ndarray:
+def logits_after(
+    ids: Sequence[int], vocab: int, adapter: str | None = None, habit: float = 0.0
+) -> np.ndarray:
     at = state(adapter)
     for i in ids:
         at = feed(at, i)
-    return logits(at, vocab)
+    out = logits(at, vocab)
+    out[(ids[-1] + 1) % vocab] += np.float32(habit)
+    return out
 
 
 class FakeStep:
-    """A `step.Step`. `poison` is an id after which the logits are NaN."""
+    """A `step.Step`. `poison` is an id after which the logits are NaN, `habit` makes the next id likely."""
 
     bytes_per_token = 1
 
-    def __init__(self, n_slots: int = 4, context: int = 64, vocab_size: int = 24, poison: int = -1) -> None:
+    def __init__(
+        self,
+        n_slots: int = 4,
+        context: int = 64,
+        vocab_size: int = 24,
+        poison: int = -1,
+        habit: float = 0.0,
+    ) -> None:
+        self.habit = np.float32(habit)
         self.n_slots, self.context, self.vocab_size, self.poison = n_slots, context, vocab_size, poison
         self.cache: list[list[State]] = [[] for _ in range(n_slots)]
         self.runs: list[list[Row]] = []
@@ -67,8 +79,10 @@ class FakeStep:
         if not row.want:
             return None
         out = np.stack([logits(at, self.vocab_size) for at in held[len(held) - row.want :]])
-        if row.ids[-1] == self.poison:
-            out[-1, 3] = np.nan
+        for at, i in enumerate(row.ids[len(row.ids) - row.want :]):
+            out[at, (i + 1) % self.vocab_size] += self.habit
+            if i == self.poison:
+                out[at, 3] = np.nan
         if row.allowed is not None:
             out = np.concatenate([out[:, start:stop] for start, stop in row.allowed], axis=1)
         return out

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from fake_step import logits_after
-from tokenloom.engine.sampling import RowState, choose, mix_guidance, token_logprobs
 
 from tokenloom.engine.core import Core
 from tokenloom.engine.request import Delta, Request, TokenLogprob, Usage, merge
+from tokenloom.engine.sampling import RowState, choose, mix_guidance, token_logprobs
 
 
 @dataclass
@@ -20,16 +20,16 @@ class Answer:
     logprobs: tuple[TokenLogprob, ...] = field(default=(), compare=False)
 
 
-def plain(request: Request, index: int = 0, vocab: int = 24, context: int = 64) -> Answer:
+def plain(request: Request, index: int = 0, vocab: int = 24, context: int = 64, habit: float = 0.0) -> Answer:
     """Answer `index` of a request without beams or constraint, from whole sequences."""
     output: list[int] = []
     logprobs: list[TokenLogprob] = []
     limit = min(request.max_tokens, context - max(len(request.ids), len(request.negative)))
     while len(output) < limit:
         at = len(output)
-        logits = logits_after([*request.ids, *output], vocab, request.adapter)
+        logits = logits_after([*request.ids, *output], vocab, request.adapter, habit)
         if request.negative:
-            other = logits_after([*request.negative, *output], vocab, request.adapter)
+            other = logits_after([*request.negative, *output], vocab, request.adapter, habit)
             logits = mix_guidance(logits, other, request.guidance)
         mask = np.ones(vocab, dtype=bool)
         if request.allowed is not None:
@@ -61,11 +61,11 @@ def plain(request: Request, index: int = 0, vocab: int = 24, context: int = 64) 
     return Answer(tuple(output), "length", None, tuple(logprobs))
 
 
-def plain_scores(request: Request, vocab: int = 24) -> list[TokenLogprob | None]:
+def plain_scores(request: Request, vocab: int = 24, habit: float = 0.0) -> list[TokenLogprob | None]:
     """The prompt's own log-probabilities."""
     out: list[TokenLogprob | None] = [None]
     for i in range(1, len(request.ids)):
-        logits = logits_after(request.ids[:i], vocab, request.adapter)
+        logits = logits_after(request.ids[:i], vocab, request.adapter, habit)
         out += token_logprobs(logits[None], np.array(request.ids[i : i + 1]), request.prompt_logprobs or 0)
     return out
 

@@ -125,6 +125,17 @@ def test_scoring_never_reuses() -> None:
     assert inbox.done["scored", 0].usage.cached_tokens == 0  # type: ignore[union-attr]
 
 
+def test_scoring_goes_on_where_it_was_when_its_cache_is_dropped() -> None:
+    loom = core(FakeStep(2), step_tok=1, budget_tok=52, park_tok=0)
+    scored = ask("scored", ids=tuple(i % 24 for i in range(40)), max_tokens=0, prompt_logprobs=1)
+    older = ask("older", ids=(1, 2, 3, 4), max_tokens=20)
+    inbox = drive(loom, older, scored)
+    assert loom.stats()["dropped"] == 1
+    assert inbox.answer("older") == plain(older)
+    assert len(inbox.done["scored", 0].prompt) == 40
+    assert all(map(close, inbox.done["scored", 0].prompt, plain_scores(scored)))
+
+
 def test_forced_ids_are_fed_as_one_chunk() -> None:
     step = FakeStep()
     request = ask(max_tokens=30, forced=(-1, *[4] * 20), ids=(1, 2))

@@ -1,7 +1,8 @@
-"""Requests of every kind arrive, are aborted and end in any order under tiny budgets, each answered as alone."""
+"""Requests of every kind arrive, are aborted and end in any order, each answered as if it were alone."""
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
 
 from fake_step import FakeStep
@@ -35,8 +36,8 @@ REQUESTS = st.builds(
 
 
 @cache
-def beams_alone(request: Request) -> list[tuple[Answer, float | None]]:
-    inbox = drive(Core(FakeStep(4, CONTEXT), grid=4), request)
+def beams_alone(request: Request, habit: float) -> list[tuple[Answer, float | None]]:
+    inbox = drive(Core(FakeStep(4, CONTEXT, habit=habit), grid=4), request)
     return [(inbox.answer(request.id, i), inbox.done[request.id, i].score) for i in range(request.n)]
 
 
@@ -47,11 +48,21 @@ class Fuzz(RuleBasedStateMachine):
         budget=st.sampled_from([80, 100, 140]),
         park=st.sampled_from([0, 60, 1000]),
         grid=st.sampled_from([3, 4]),
+        speculate=st.sampled_from([0, 3]),
     )
-    def start(self, n_slots: int, step_tok: int, budget: int, park: int, grid: int) -> None:
-        self.step_ = FakeStep(n_slots, CONTEXT)
+    def start(self, n_slots: int, step_tok: int, budget: int, park: int, grid: int, speculate: int) -> None:
+        self.habit = 5.0 if speculate else 0.0
+        self.step_ = FakeStep(n_slots, CONTEXT, habit=self.habit)
+        ticks = itertools.count()
         self.core = Core(
-            self.step_, grid=grid, step_tok=step_tok, budget_tok=budget, park_tok=park, adapters=("a",)
+            self.step_,
+            grid=grid,
+            step_tok=step_tok,
+            budget_tok=budget,
+            park_tok=park,
+            adapters=("a",),
+            speculate=speculate,
+            clock=lambda: float(next(ticks)),
         )
         self.inbox = Inbox()
         self.asked: dict[str, Request] = {}
@@ -126,9 +137,9 @@ class Fuzz(RuleBasedStateMachine):
     def compare(self, name: str, i: int, request: Request) -> None:
         got = self.inbox.done[name, i]
         if request.beams > 1:
-            answer, score = beams_alone(request.replace(id="r", priority=0))[i]
+            answer, score = beams_alone(request.replace(id="r", priority=0), self.habit)[i]
         else:
-            answer, score = plain(request, i, context=CONTEXT), None
+            answer, score = plain(request, i, context=CONTEXT, habit=self.habit), None
         if got.finish == "abort":
             assert name in self.aborted
             assert answer.ids[: len(got.ids)] == got.ids
@@ -137,7 +148,7 @@ class Fuzz(RuleBasedStateMachine):
         assert got.score == score
         assert len(got.logprobs) == (len(got.ids) if request.logprobs is not None else 0)
         if request.prompt_logprobs is not None and i == 0:
-            assert all(map(close, got.prompt, plain_scores(request)))
+            assert all(map(close, got.prompt, plain_scores(request, habit=self.habit)))
             assert len(got.prompt) == len(request.ids)
 
 

@@ -19,6 +19,7 @@ from tokenloom.engine.check import room
 from tokenloom.engine.plan import Chunk, Group, Seq
 from tokenloom.engine.request import Delta, Finish, Request, TokenLogprob
 from tokenloom.engine.sampling import Chosen, RowState, mix_guidance, token_logprobs
+from tokenloom.engine.speculate import Lookup
 from tokenloom.step import Range, Row
 
 
@@ -69,6 +70,7 @@ class Choice:
         arrival: int,
         eos_ids: Sequence[int] = (),
         matcher: Matcher | None = None,
+        speculate: bool = False,
     ) -> None:
         self.request = request
         self.index = index
@@ -85,6 +87,9 @@ class Choice:
         self._scoring = request.prompt_logprobs is not None and index == 0
         self._scores: list[TokenLogprob | None] = [None]
         self._last: dict[Seq, np.ndarray] = {}
+        self._draft: list[int] = []
+        self._ahead: list[np.ndarray] = []
+        """Logits after each id of the draft."""
         sliced = request.allowed is not None and request.logprobs is None and request.prompt_logprobs is None
         self._sliced = request.allowed if sliced else None
         self._columns = _columns(request.allowed) if request.allowed is not None else None
@@ -104,13 +109,20 @@ class Choice:
             most = len(request.negative) + max(self.limit - 1, 0)
             seqs.append(Seq([*request.negative, *self.output], most, request.adapter, row.reuse))
         self.group = Group(tuple(seqs), request.priority, arrival)
+        plain = not (request.negative or request.forced)
+        self._lookup = Lookup(row.ids) if speculate and plain and self.limit > 1 else None
 
     # Before the step
 
+    def look_ahead(self, most: int) -> None:
+        """Drafts at most this many ids for the row that decodes next."""
+        if self._lookup is not None:
+            self._draft = self._lookup.draft(min(most, self.limit - len(self.output) - 1))
+
     def row(self, chunk: Chunk) -> Row:
         seq = chunk.seq
-        ids = seq.ids[chunk.start : chunk.stop]
-        want = 1 if chunk.stop == len(seq.ids) and self.limit > 0 else 0
+        ids = seq.ids[chunk.start : chunk.stop] + self._draft
+        want = 1 + len(self._draft) if chunk.stop == len(seq.ids) and self.limit > 0 else 0
         if self._scores_missing(chunk):
             want = len(ids)
         return Row(seq.slot, chunk.start, ids, want, self._sliced, seq.adapter)
@@ -123,7 +135,7 @@ class Choice:
     def receive(self, chunk: Chunk, logits: np.ndarray | None) -> None:
         """Keeps what the step answered for one of its rows. RowError if it is not numbers."""
         if logits is not None:
-            finite(logits)
+            finite(logits[: len(logits) - len(self._draft)])
         if logits is not None and self._scores_missing(chunk):
             # A row dropped half-way comes by again: what was scored before stays.
             have, end = len(self._scores), min(chunk.stop + 1, len(self.prompt))
@@ -137,7 +149,9 @@ class Choice:
             self.finish = "length"
         else:
             assert logits is not None
-            self._last[chunk.seq] = logits[-1]
+            at = len(logits) - 1 - len(self._draft)
+            self._last[chunk.seq] = logits[at]
+            self._ahead = list(logits[at + 1 :])
 
     @property
     def ready(self) -> bool:
@@ -179,6 +193,19 @@ class Choice:
         if self.finish is None and self.request.logprobs is None:
             self._force()
         return self.output[before:] if self.finish is None else []
+
+    def confirm(self, new: Sequence[int]) -> bool:
+        """Whether the ids just fed are the draft's next one, so that the logits after it are there: then they
+        are taken, else the rest of the draft is dropped. RowError if they are not numbers."""
+        if self._lookup is not None:
+            self._lookup.extend(new)
+        if not self._draft or list(new) != self._draft[:1]:
+            self._draft = []
+            return False
+        finite(self._ahead[0])
+        self._last[self.group.seqs[0]] = self._ahead.pop(0)
+        del self._draft[0]
+        return True
 
     def delta(self) -> Delta | None:
         """What is new since the last one; None if nothing."""

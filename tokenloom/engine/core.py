@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,30 +19,16 @@ import numpy as np
 from tokenloom.engine.beam import BeamSearch
 from tokenloom.engine.check import BadRequest, check
 from tokenloom.engine.choice import Choice, Matcher, RowError
-from tokenloom.engine.plan import Copy, Group, Move, Park, Seq, Unpark
-from tokenloom.engine.request import Constraint, Delta, Request, Usage
-from tokenloom.engine.sampling import choose
+from tokenloom.engine.job import Job, Part
+from tokenloom.engine.plan import Chunk, Copy, Group, Move, Park, Seq, Unpark
+from tokenloom.engine.request import Constraint, Delta, Finish, Request
+from tokenloom.engine.sampling import RowState, choose
 from tokenloom.engine.scheduler import Scheduler
-from tokenloom.step import Step
+from tokenloom.engine.speculate import Payoff
+from tokenloom.step import Row, Step
 
 WIDE_BYTES = 64 << 20
 """Logits of one step that scores prompts take about this much at most."""
-
-
-@dataclass(eq=False, slots=True)
-class Job:
-    """One request and its answers that are still open."""
-
-    request: Request
-    arrived: float
-    parts: list[Choice] | list[BeamSearch]
-    open: set[int]
-    """Choices that have not ended."""
-    admitted: float | None = None
-    first: dict[int, float] = field(default_factory=dict)
-    """Choice -> when its first id came."""
-    counts: dict[int, int] = field(default_factory=dict)
-    """Choice -> ids sent."""
 
 
 class Core:
@@ -59,6 +44,7 @@ class Core:
         budget_tok: int | None = None,
         park_tok: int | None = None,
         compile_constraint: Callable[[Constraint], Matcher] | None = None,
+        speculate: int = 0,
         adapters: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -69,6 +55,8 @@ class Core:
         self._step = step
         self._eos_ids = tuple(eos_ids)
         self._compile = compile_constraint
+        self._speculate = speculate
+        self._payoff = Payoff()
         self._adapters = adapters
         self._clock = clock
         full = step.n_slots * -(-step.context // grid) * grid
@@ -82,7 +70,7 @@ class Core:
             wide_tok=WIDE_BYTES // (4 * step.vocab_size),
         )
         self._jobs: dict[str, Job] = {}
-        self._owner: dict[Seq, tuple[Job, Choice | BeamSearch]] = {}
+        self._owner: dict[Seq, tuple[Job, Part]] = {}
         self._parked: dict[Seq, Any] = {}
         self._out: list[Delta] = []
         self._arrivals = 0
@@ -92,6 +80,7 @@ class Core:
             "cached_tokens": 0,
             "computed_tokens": 0,
             "new_tokens": 0,
+            "drafted_tokens": 0,
         }
 
     @property
@@ -146,8 +135,7 @@ class Core:
         parts = self._parts(request)
         for part in parts:
             self.scheduler.check([seq.most for seq in part.group.seqs])
-        indices = range(request.n)
-        job = Job(request, self._clock(), parts, set(indices), counts=dict.fromkeys(indices, 0))
+        job = Job(request, self._clock(), parts)
         self._jobs[request.id] = job
         self._totals["prompt_tokens"] += len(request.ids)
         for part in parts:
@@ -173,31 +161,18 @@ class Core:
         plan = self.scheduler.plan()
         self._move(plan.moves)
         if plan.rows:
-            now = self._clock()
-            rows = []
-            for chunk in plan.rows:
-                job, part = self._owner[chunk.seq]
-                job.admitted = now if job.admitted is None else job.admitted
-                rows.append(part.row(chunk))
-            logits = self._step.run(rows)
+            began, before = self._clock(), self._totals["new_tokens"]
+            decoding = all(chunk.decodes for chunk in plan.rows)
+            most = self._speculate if self._speculate and decoding and self._payoff.draft() else 0
+            rows = [self._row(chunk, most, began) for chunk in plan.rows]
+            answers = self._step.run(rows)
             self.scheduler.commit(plan)
             self._totals["steps"] += 1
             self._totals["computed_tokens"] += sum(len(row.ids) for row in rows)
-            touched: dict[int, tuple[Job, Choice | BeamSearch]] = {}
-            for chunk, answer in zip(plan.rows, logits, strict=True):
-                owner = self._owner.get(chunk.seq)
-                if owner is None:
-                    continue  # its request has failed on a row before
-                job, part = owner
-                try:
-                    part.receive(chunk, answer)
-                except RowError as error:
-                    self._close(job, "error", str(error), out)
-                else:
-                    touched[id(part)] = (job, part)
-            self._advance(
-                [(job, part) for job, part in touched.values() if job.request.id in self._jobs], out
-            )
+            self._advance(self._receive(plan.rows, answers, out), out)
+            if decoding and self._speculate:
+                drafted = any(len(row.ids) > 1 for row in rows)
+                self._payoff.note(drafted, self._totals["new_tokens"] - before, self._clock() - began)
         self._move(self.scheduler.flush())
         return out
 
@@ -222,13 +197,13 @@ class Core:
 
     # Parts of a request
 
-    def _parts(self, request: Request) -> list[Choice] | list[BeamSearch]:
+    def _parts(self, request: Request) -> list[Part]:
         """The state of each answer; arrival numbers go up by one per group."""
         vocab, context = self._step.vocab_size, self._step.context
         if request.beams > 1:
             self._arrivals += 1
             return [BeamSearch(request, vocab_size=vocab, context=context, arrival=self._arrivals)]
-        choices = []
+        choices: list[Part] = []
         for index in range(request.n):
             matcher = None
             if request.constraint is not None:
@@ -247,44 +222,81 @@ class Core:
                     arrival=self._arrivals,
                     eos_ids=self._eos_ids,
                     matcher=matcher,
+                    speculate=self._speculate > 0,
                 )
             )
         return choices
 
     # What a step brought
 
-    def _advance(self, touched: Sequence[tuple[Job, Choice | BeamSearch]], out: list[Delta]) -> None:
+    def _row(self, chunk: Chunk, most: int, now: float) -> Row:
+        """The step's row of a chunk, with a draft of at most `most` ids that fit into its last block."""
+        job, part = self._owner[chunk.seq]
+        job.admitted = now if job.admitted is None else job.admitted
+        if isinstance(part, Choice):
+            part.look_ahead(min(most, -chunk.stop % self.scheduler.grid))
+        return part.row(chunk)
+
+    def _receive(
+        self, chunks: Sequence[Chunk], answers: Sequence[np.ndarray | None], out: list[Delta]
+    ) -> list[tuple[Job, Part]]:
+        """Hands every row's logits to its owner; answers the owners that live."""
+        touched: dict[int, tuple[Job, Part]] = {}
+        for chunk, answer in zip(chunks, answers, strict=True):
+            owner = self._owner.get(chunk.seq)
+            if owner is None:
+                continue  # its request has failed on a row before
+            job, part = owner
+            try:
+                part.receive(chunk, answer)
+            except RowError as error:
+                self._close(job, "error", str(error), out)
+            else:
+                touched[id(part)] = owner
+        return [owner for owner in touched.values() if owner[0].open]
+
+    def _advance(self, touched: Sequence[tuple[Job, Part]], out: list[Delta]) -> None:
         """Chooses the next ids of every part whose rows have all answered, and says what is new."""
-        sampled: list[tuple[Job, Choice]] = []
-        logits: list[np.ndarray] = []
-        states = []
+        ready: list[tuple[Job, Choice]] = []
         for job, part in touched:
-            if not part.ready or job.request.id not in self._jobs:
-                continue
-            try:
-                if isinstance(part, BeamSearch):
+            if isinstance(part, Choice):
+                ready += [(job, part)] if part.ready else []
+            elif part.ready:
+                try:
                     self._search(job, part, out)
-                else:
-                    row, state = part.take_logits()
-                    sampled.append((job, part))
-                    logits.append(row)
-                    states.append(state)
-            except RowError as error:
-                self._close(job, "error", str(error), out)
-        for (job, part), chosen in zip(sampled, choose(logits, states) if states else [], strict=True):
-            if job.request.id not in self._jobs:
-                continue
-            try:
-                new = part.apply(chosen)
-            except RowError as error:
-                self._close(job, "error", str(error), out)
-                continue
-            for seq in part.group.seqs:
-                if new:
-                    self.scheduler.extend(seq, new)
+                except RowError as error:
+                    self._close(job, "error", str(error), out)
+        while ready:  # once, and again for those whose draft goes on to hold
+            ready = self._sample(ready, out)
         for job, part in touched:
-            if isinstance(part, Choice) and job.request.id in self._jobs:
+            if isinstance(part, Choice) and job.open:
                 self._report(job, part, out)
+
+    def _sample(self, ready: Sequence[tuple[Job, Choice]], out: list[Delta]) -> list[tuple[Job, Choice]]:
+        """Chooses one id for each; answers those whose logits for the one after are there already."""
+        states: list[tuple[Job, Choice, np.ndarray, RowState]] = []
+        for job, part in ready:
+            try:
+                if job.open:
+                    states.append((job, part, *part.take_logits()))
+            except RowError as error:
+                self._close(job, "error", str(error), out)
+        again = []
+        chosen = choose([s[2] for s in states], [s[3] for s in states])
+        for (job, part, _, _), pick in zip(states, chosen, strict=True):
+            try:
+                new = part.apply(pick) if job.open else []
+                known = part.confirm(new)
+            except RowError as error:
+                self._close(job, "error", str(error), out)
+                continue
+            if new:
+                for seq in part.group.seqs:
+                    self.scheduler.extend(seq, new, computed=int(known))
+            if known:
+                self._totals["drafted_tokens"] += 1
+                again.append((job, part))
+        return again
 
     def _search(self, job: Job, part: BeamSearch, out: list[Delta]) -> None:
         parents, ids = part.advance()
@@ -303,34 +315,14 @@ class Core:
             self._say(job, delta, out)
 
     def _say(self, job: Job, delta: Delta, out: list[Delta]) -> None:
-        """Adds timing and usage, and forgets a request whose last choice has ended."""
-        now = self._clock()
-        if delta.ids:
-            job.first.setdefault(delta.choice, now)
-            job.counts[delta.choice] += len(delta.ids)
-            self._totals["new_tokens"] += len(delta.ids)
-        if delta.finish is not None:
-            delta = replace(delta, usage=self._usage(job, delta.choice, now))
-            job.open.discard(delta.choice)
-            if not job.open:
-                del self._jobs[job.request.id]
-        out.append(delta)
+        """Sends a delta, and forgets a request whose last choice has ended."""
+        out.append(job.tell(delta, self._clock()))
+        self._totals["new_tokens"] += len(delta.ids)
+        if not job.open:
+            self._totals["cached_tokens"] += job.cached
+            del self._jobs[job.request.id]
 
-    def _usage(self, job: Job, choice: int, now: float) -> Usage:
-        prompt = len(job.request.ids)
-        cached = min(job.parts[0].group.seqs[0].reused, prompt)
-        if not job.open - {choice}:
-            self._totals["cached_tokens"] += cached
-        return Usage(
-            prompt_tokens=prompt,
-            cached_tokens=cached,
-            completion_tokens=job.counts[choice],
-            queue_s=(now if job.admitted is None else job.admitted) - job.arrived,
-            ttft_s=job.first.get(choice, now) - job.arrived,
-            total_s=now - job.arrived,
-        )
-
-    def _close(self, job: Job, finish: Any, error: str | None, out: list[Delta]) -> None:
+    def _close(self, job: Job, finish: Finish, error: str | None, out: list[Delta]) -> None:
         """Ends every open choice of a request, keeping nothing."""
         for part in job.parts:
             self._drop(part.group)

@@ -95,6 +95,11 @@ class Chunk:
     start: int
     stop: int
 
+    @property
+    def decodes(self) -> bool:
+        """One id, after which the sequence's next one can be chosen."""
+        return self.stop - self.start == 1 and self.stop == len(self.seq.ids)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:

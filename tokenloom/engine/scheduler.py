@@ -188,7 +188,7 @@ class Scheduler:
         return self._running_tok() + sum(len(donor.ids) for donor in self.donors.values())
 
     def lend(self, length: int) -> int:
-        """A slot for `length` positions outside the plan until it is taken back; rows are parked if need be."""
+        """A slot for `length` positions outside the plan, until taken back; rows are parked if need be."""
         need, limit = ceil_to(length, self.grid), self.budget_tok - sum(self.lent.values())
         if need > limit or len(self.lent) == self.n_slots:
             raise ValueError(
@@ -345,19 +345,16 @@ class Scheduler:
                 del self.donors[source]
                 self.donors[source] = donor  # used just now: the last to be evicted
         if seq.slot < 0:
-            self._make_room(need, keep=source)
+            self._make_room(need)
             seq.slot = self._take()
             if length:
                 self._moves.append(Copy(source, seq.slot, length))
         seq.computed = seq.reused = length
 
-    def _make_room(self, need: int, keep: int = -1) -> None:
+    def _make_room(self, need: int) -> None:
         """Evicts donors, least recently used first, until `need` more positions fit."""
-        for slot in list(self.donors):
-            if self.used_tok + need <= self.budget_tok:
-                return
-            if slot != keep:
-                self._evict(slot)
+        while self.donors and self.used_tok + need > self.budget_tok:
+            self._evict(next(iter(self.donors)))
 
     def _take(self) -> int:
         if not self.free:
