@@ -1,0 +1,25 @@
+"""Labels that say a work is AI-generated: visible, hidden, and read back. Called where a work leaves."""
+
+from tokenloom.trust.fields import WORDS, BadLabel, BadMedia, Label
+from tokenloom.trust.label import Labelled, label, label_work
+from tokenloom.trust.png import label_png
+from tokenloom.trust.text import label_markdown, label_text
+from tokenloom.trust.verify import Report, read_label, verify
+from tokenloom.trust.wav import label_wav
+
+__all__ = [
+    "WORDS",
+    "BadLabel",
+    "BadMedia",
+    "Label",
+    "Labelled",
+    "Report",
+    "label",
+    "label_markdown",
+    "label_png",
+    "label_text",
+    "label_wav",
+    "label_work",
+    "read_label",
+    "verify",
+]
