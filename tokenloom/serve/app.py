@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,9 +15,10 @@ from starlette.responses import JSONResponse, Response
 
 from tokenloom import __version__, hub
 from tokenloom.serve import chat, completions, errors, openapi, pages
-from tokenloom.serve.body import read
+from tokenloom.serve.body import Model, checked, read_json
 from tokenloom.serve.bridge import ClientGone, Engine
 from tokenloom.serve.desk import Desk
+from tokenloom.serve.errors import ApiError
 from tokenloom.serve.guard import Guard
 from tokenloom.serve.keys import load_keys
 from tokenloom.serve.limits import Queue
@@ -26,6 +27,7 @@ from tokenloom.serve.models import RETRY_S, Models, Place
 from tokenloom.serve.schema_chat import ChatRequest
 from tokenloom.serve.schema_completions import CompletionRequest
 from tokenloom.serve.settings import Settings
+from tokenloom.serve.upstream import Upstream
 
 DESCRIPTION = "OpenAI's API over models on this machine."
 
@@ -42,7 +44,9 @@ def create_app(
         raise ValueError("engine: none given, and no upstream; one of them has to answer")
     keys = load_keys(settings)
     metrics = Metrics()
-    desk = Desk(settings, engine, Models(engine, settings, find), Queue(settings.max_requests), metrics)
+    queue = Queue(settings.max_requests)
+    upstream = None if settings.upstream is None else Upstream(settings, queue)
+    desk = Desk(settings, engine, Models(engine, settings, find), queue, metrics, upstream)
     app = FastAPI(
         title="Tokenloom",
         version=__version__,
@@ -70,6 +74,8 @@ def _lifespan(desk: Desk) -> Any:
             yield
         finally:
             await desk.models.close()
+            if desk.upstream is not None:
+                await desk.upstream.close()
             if desk.engine is not None:
                 await asyncio.to_thread(desk.engine.close)
 
@@ -96,13 +102,28 @@ def _openai_routes(app: FastAPI, desk: Desk) -> None:
 
     @app.get("/v1/models", responses=openapi.errors(*openapi.AUTH))
     async def models() -> Response:
-        """The models on offer."""
+        """The models on offer: those here, then those upstream."""
         cards = [desk.models.card(name) for name in desk.models.names()]
-        return JSONResponse({"object": "list", "data": cards})
+        headers = {}
+        if desk.upstream is not None:
+            try:
+                known = {card["id"] for card in cards}
+                cards += [card for card in await desk.upstream.cards() if card["id"] not in known]
+            except ApiError:
+                if not cards:
+                    raise
+                headers["x-tokenloom-upstream"] = "unreachable"
+        return JSONResponse({"object": "list", "data": cards}, headers=headers)
 
     @app.get("/v1/models/{model:path}", responses=openapi.errors(401, 403, 404))
     async def model(model: str) -> Response:
         """One model."""
+        if desk.models.split(model) is None and desk.upstream is not None:
+            cards = await desk.upstream.cards()
+            for card in cards:
+                if card["id"] == model:
+                    return JSONResponse(card)
+            raise desk.models.unknown(model, [card["id"] for card in cards])
         return JSONResponse(desk.models.card(model))
 
     @app.post(
@@ -112,7 +133,7 @@ def _openai_routes(app: FastAPI, desk: Desk) -> None:
     )
     async def chat_completions(request: Request) -> Response:
         """An answer to a conversation."""
-        return await chat.answer(desk, request, await read(request, ChatRequest))
+        return await _ask(desk, request, "/chat/completions", ChatRequest, chat.answer)
 
     @app.post(
         "/v1/completions",
@@ -121,8 +142,23 @@ def _openai_routes(app: FastAPI, desk: Desk) -> None:
     )
     async def text_completions(request: Request) -> Response:
         """A continuation of a text."""
-        return await completions.answer(desk, request, await read(request, CompletionRequest))
+        return await _ask(desk, request, "/completions", CompletionRequest, completions.answer)
 
     @app.exception_handler(ClientGone)
     async def gone(request: Request, error: ClientGone) -> Response:
         return Response(status_code=499)
+
+
+async def _ask(
+    desk: Desk,
+    request: Request,
+    path: str,
+    kind: type[Model],
+    answer: Callable[[Desk, Request, Model], Awaitable[Response]],
+) -> Response:
+    """The answer of a model here, or of the upstream server where the model is not one of ours."""
+    value = await read_json(request)
+    name = value.get("model")
+    if desk.upstream is not None and isinstance(name, str) and desk.models.split(name) is None:
+        return await desk.upstream.forward(request, path, value)
+    return await answer(desk, request, checked(kind, value))

@@ -129,7 +129,7 @@ def checked(kind: type[Model], value: Mapping[str, Any]) -> Model:
     try:
         return kind.model_validate(given)
     except ValidationError as error:
-        raise shape_error(error, kind.model_fields) from None
+        raise shape_error(error, given, kind.model_fields) from None
 
 
 async def read(request: Request, kind: type[Model]) -> Model:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 from starlette.requests import Request as HttpRequest
+from starlette.types import Receive
 
 from tokenloom.engine.request import Delta, Request
 
@@ -105,7 +106,7 @@ async def unless_gone(http: HttpRequest, work: Awaitable[T]) -> T:
     The body must have been read before.
     """
     task = asyncio.ensure_future(work)
-    watch = asyncio.ensure_future(_hangs_up(http))
+    watch = asyncio.ensure_future(hangs_up(http.receive))
     try:
         await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -118,6 +119,7 @@ async def unless_gone(http: HttpRequest, work: Awaitable[T]) -> T:
             await asyncio.wait({task})
 
 
-async def _hangs_up(http: HttpRequest) -> None:
-    while (await http.receive())["type"] != "http.disconnect":
+async def hangs_up(receive: Receive) -> None:
+    """Returns when the client is gone. The request's body must have been read before."""
+    while (await receive())["type"] != "http.disconnect":
         pass

@@ -61,6 +61,7 @@ async def answer(desk: Desk, http: HttpRequest, body: ChatRequest) -> Response:
     chat = await prepare(desk, body)
     if body.stream:
         return await sse.stream(
+            http,
             _events(desk, chat),
             hold_s=desk.settings.first_news_s,
             keepalive_s=desk.settings.keepalive_s,
@@ -106,7 +107,8 @@ async def _encode(tokenizer: Tokenizer, body: ChatRequest, tools: Tooling | None
     try:
         return await asyncio.to_thread(encode) if size > THREAD_CHARACTERS else encode()
     except ValueError as error:
-        raise bad_request(f"messages: {error}", "messages") from None
+        message = str(error)
+        raise bad_request(message if "messages" in message else f"messages: {message}", "messages") from None
 
 
 async def collect(desk: Desk, chat: Chat) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from tokenloom.serve import sse
 from tokenloom.serve.answers import Count, News, answers, make_request
 from tokenloom.serve.bridge import unless_gone
 from tokenloom.serve.desk import Desk
+from tokenloom.serve.errors import bad_request
 from tokenloom.serve.models import Loaded
 from tokenloom.serve.schema_completions import CompletionRequest
 from tokenloom.tokens.text import Tokenizer
@@ -149,6 +150,7 @@ async def answer(desk: Desk, http: HttpRequest, body: CompletionRequest) -> Resp
     completion = await prepare(desk, body)
     if body.stream:
         return await sse.stream(
+            http,
             _events(desk, completion),
             hold_s=desk.settings.first_news_s,
             keepalive_s=desk.settings.keepalive_s,
@@ -167,7 +169,10 @@ async def prepare(desk: Desk, body: CompletionRequest) -> Completion:
     def encode() -> list[list[int]]:
         return [_ids(model.tokenizer, body, prompt) for prompt in prompts]
 
-    rows = await asyncio.to_thread(encode) if size > THREAD_CHARACTERS else encode()
+    try:
+        rows = await asyncio.to_thread(encode) if size > THREAD_CHARACTERS else encode()
+    except ValueError as error:
+        raise bad_request(f"prompt: {error}", "prompt") from None
     seed = body.drawn_seed()
     constraint = None if body.structured_outputs is None else body.structured_outputs.constraint()
     scored = bool(body.echo) and body.logprobs is not None

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tokenloom.serve.bridge import Engine
 from tokenloom.serve.limits import Queue
 from tokenloom.serve.metrics import Metrics
 from tokenloom.serve.models import Models
 from tokenloom.serve.settings import Settings
-
-if TYPE_CHECKING:
-    from tokenloom.serve.upstream import Upstream
+from tokenloom.serve.upstream import Upstream
 
 
 @dataclass(frozen=True)

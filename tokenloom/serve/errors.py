@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -63,24 +63,39 @@ def busy(message: str, retry_after_s: float, code: str = "rate_limit_exceeded") 
 
 
 def _shown(value: Any) -> str:
+    """The start of a value."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def shape_error(error: ValidationError, allowed: Mapping[str, Any]) -> ApiError:
+def _place(loc: Sequence[int | str], value: Any) -> str:
+    """Where in the body, as messages[0].content; the names of a union's members are left out."""
+    name = ""
+    for number, part in enumerate(loc, 1):
+        inside = isinstance(value, dict) and part in value
+        within = isinstance(value, list) and isinstance(part, int) and 0 <= part < len(value)
+        if inside or within:
+            value = value[part]
+        elif not (number == len(loc) and isinstance(value, dict) and isinstance(part, str)):
+            continue
+        name += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return name.removeprefix(".")
+
+
+def shape_error(error: ValidationError, value: Any, allowed: Mapping[str, Any]) -> ApiError:
     """A pydantic error as one sentence about its first field; `allowed` are the request's own fields."""
     first = error.errors(include_url=False)[0]
-    place = [str(part) for part in first["loc"]]
-    name = place[0] if len(place) == 1 else place[0] + "".join(f"[{part}]" for part in place[1:])
-    if first["type"] == "extra_forbidden":
-        known = f"; known fields are {', '.join(sorted(allowed))}" if len(place) == 1 else ""
-        return ApiError(422, f"{name}: unknown field{known}", param=name, code="unknown_parameter")
-    if first["type"] == "missing":
-        return ApiError(422, f"{name}: missing, and required", param=name, code="missing_required_parameter")
+    missing = first["type"] == "missing"
+    name = _place(first["loc"], value)
     message = first["msg"].removeprefix("Value error, ")
-    return ApiError(
-        422, f"{name}: {message}; found {_shown(first['input'])}", param=name, code="invalid_value"
-    )
+    if not name:  # fields that do not go together; the message starts with one of them
+        return ApiError(422, message, param=message.partition(" ")[0].rstrip(":"), code="invalid_value")
+    if first["type"] == "extra_forbidden":
+        known = f"; known fields are {', '.join(sorted(allowed))}" if name in first["loc"] else ""
+        return ApiError(422, f"{name}: unknown field{known}", param=name, code="unknown_parameter")
+    if missing:
+        return ApiError(422, f"{name}: missing, and required", param=name, code="missing_required_parameter")
+    return ApiError(422, f"{name}: {message}; found {_shown(first['input'])}", param=name, code="invalid_value")
 
 
 async def _on_api_error(request: Request, error: Exception) -> Response:

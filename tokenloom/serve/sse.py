@@ -7,9 +7,11 @@ import json
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
+from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from tokenloom.serve.bridge import ClientGone, hangs_up
 from tokenloom.serve.errors import ApiError
 
 DONE = b"data: [DONE]\n\n"
@@ -40,7 +42,7 @@ class EventStream(Response):
         self._keepalive_s = keepalive_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gone = asyncio.ensure_future(_hangs_up(receive))
+        gone = asyncio.ensure_future(hangs_up(receive))
         try:
             await send(
                 {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
@@ -80,12 +82,8 @@ class EventStream(Response):
         await self._events.aclose()
 
 
-async def _hangs_up(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
 async def stream(
+    http: HttpRequest,
     events: AsyncGenerator[bytes, None],
     *,
     hold_s: float,
@@ -94,14 +92,19 @@ async def stream(
 ) -> EventStream:
     """The response for these events, after the first or hold_s; an error within that time is raised."""
     first = asyncio.ensure_future(anext(events))
+    gone = asyncio.ensure_future(hangs_up(http.receive))
     answer = None
     try:
-        await asyncio.wait({first}, timeout=hold_s)
+        both: set[asyncio.Future[Any]] = {first, gone}
+        await asyncio.wait(both, timeout=hold_s, return_when=asyncio.FIRST_COMPLETED)
         if first.done() and first.exception() is not None:
             first.result()
+        if gone.done():
+            raise ClientGone
         answer = EventStream(events, first, keepalive_s, headers)
         return answer
     finally:
+        gone.cancel()
         if answer is None:
             first.cancel()
             await asyncio.wait({first})
