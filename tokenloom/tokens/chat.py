@@ -16,6 +16,7 @@ from typing import Any
 
 from tokenloom.tokens.template import ChatTemplate, Message, TemplateRefused
 from tokenloom.tokens.text import Tokenizer
+from tokenloom.tokens.tools import tool_format, tool_prompt
 
 __all__ = ["ChatTemplate", "Message", "TemplateRefused", "encode_chat"]
 
@@ -32,12 +33,16 @@ def encode_chat(
     """The prompt's ids. Keywords reach the template (enable_thinking, documents, ...).
 
     Messages are OpenAI-shaped: content is a text or a list of {"type": "text"} parts, a call's arguments are
-    JSON in a text. Raises ValueError for a model without a template, for other kinds of parts, and with the
-    template's words where it refuses the messages.
+    JSON in a text. Where the template has no place for tools, they are told in words (tools.tool_prompt).
+    Raises ValueError for a model without a template, for other kinds of parts, and with the template's words
+    where it refuses the messages.
     """
     template = tokenizer.template
     if template is None:
         raise ValueError("messages: this model has no chat template; complete a text instead")
+    format = tool_format(tokenizer)
+    if not format.native:
+        messages, tools = tool_prompt(messages, tools, format), None
     chat = shaped(template, messages)
     given = [chat, tools, kwargs]
     if not any(tokenizer.control.search(text) for text in _texts(given)):
@@ -59,16 +64,14 @@ def encode_chat(
 
 def shaped(template: ChatTemplate, messages: Sequence[Message]) -> list[dict[str, Any]]:
     """OpenAI-shaped messages as templates expect them: arguments as objects, text parts as one text."""
-    parts = _takes_parts(template)
     made = []
     for index, message in enumerate(messages):
         if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
             raise ValueError(f"messages[{index}]: found {message!r}; allowed: an object with a role")
         turn = dict(message)
         if isinstance(content := turn.get("content"), (list, tuple)):
-            turn["content"] = (
-                _parts(content, index) if parts else "".join(part["text"] for part in _parts(content, index))
-            )
+            parts = _parts(content, index)
+            turn["content"] = parts if template.takes_parts else "".join(part["text"] for part in parts)
         if calls := turn.get("tool_calls"):
             turn["tool_calls"] = [_call(call) for call in calls]
         made.append(turn)
@@ -102,16 +105,6 @@ def _call(call: Any) -> Any:
     except ValueError:
         return dict(call)
     return {**call, "arguments": read if isinstance(read, dict) else written}
-
-
-def _takes_parts(template: ChatTemplate) -> bool:
-    """Whether the template walks a content's parts, found by trying."""
-    content = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    try:
-        text = template.render([{"role": "user", "content": content}])
-    except TemplateRefused:
-        return False
-    return "'text'" not in text and '"text"' not in text
 
 
 def _texts(value: Any) -> list[str]:

@@ -7,7 +7,7 @@ holds text that may turn out to be the start of a stop string.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from tokenloom.tokens.text import Tokenizer
@@ -31,10 +31,15 @@ class TextStream:
     The stop string that ends first wins; of two that end together, the longer. It is not part of the text.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = (), special: bool = False) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, stop: Sequence[str] = (), special: bool | Collection[str] = False
+    ) -> None:
+        """stop: texts that end the answer; special: whether special tokens are shown, or which."""
         if "" in stop:
             raise ValueError("stop: found an empty text; allowed: texts of one character or more")
-        self._tokenizer, self._special = tokenizer, special
+        self._tokenizer = tokenizer
+        shown = tokenizer.special if special is True else (special or ())
+        self._shown = frozenset(tokenizer.special[text] for text in shown if text in tokenizer.special)
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._strip = tokenizer.spelling.strip
         self._finder = StopFinder(stop)
@@ -47,7 +52,7 @@ class TextStream:
             return Piece("", 0, self._finder.found)
         shown = []
         for count, id in enumerate(ids, 1):
-            text = self._read(self._decoder.decode(self._tokenizer.kept(id, self._special)))
+            text = self._read(self._decoder.decode(self._tokenizer.kept(id, id in self._shown)))
             shown.append(self._finder.push(text))
             if self._finder.found is not None:
                 self._done = True
@@ -87,7 +92,7 @@ class StopFinder:
             end, _, self.found = min(ends)
             self._held = ""
             return held[: end - len(self.found)]
-        keep = max(_overlap(held, stop) for stop in self._stop)
+        keep = max(overlap(held, stop) for stop in self._stop)
         self._held = held[len(held) - keep :]
         return held[: len(held) - keep]
 
@@ -97,7 +102,7 @@ class StopFinder:
         return held
 
 
-def _overlap(text: str, stop: str) -> int:
+def overlap(text: str, stop: str) -> int:
     """Length of the longest end of `text` that is a start, not the whole, of `stop`."""
     for size in range(min(len(text), len(stop) - 1), 0, -1):
         if stop.startswith(text[len(text) - size :]):

@@ -40,6 +40,35 @@ class ChatTemplate:
         text = json.dumps([dict(self.templates), dict(self.variables)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    @functools.cached_property
+    def takes_tools(self) -> bool:
+        """Whether a template of these refers to tools."""
+        from jinja2 import meta
+
+        from tokenloom.tokens.sandbox import sandbox
+
+        free = [meta.find_undeclared_variables(sandbox().parse(text)) for text in self.templates.values()]
+        return any("tools" in names for names in free)
+
+    @functools.cached_property
+    def takes_system(self) -> bool:
+        """Whether the template writes a system message, found by trying."""
+        turns = [{"role": "system", "content": "SYSTEM"}, {"role": "user", "content": "a"}]
+        return "SYSTEM" in self._tried(turns)
+
+    @functools.cached_property
+    def takes_parts(self) -> bool:
+        """Whether the template walks a content's parts, found by trying."""
+        content = [{"type": "text", "text": "FIRST"}, {"type": "text", "text": "SECOND"}]
+        text = self._tried([{"role": "user", "content": content}])
+        return "SECOND" in text and "'text'" not in text and '"text"' not in text
+
+    def _tried(self, messages: Sequence[Message]) -> str:
+        try:
+            return self.render(messages)
+        except TemplateRefused:
+            return ""
+
     def choose(self, tools: Sequence[Any] | None) -> str:
         """The template that fits: tool_use where there are tools and it exists, else default."""
         if tools is not None and "tool_use" in self.templates:

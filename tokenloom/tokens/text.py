@@ -39,6 +39,8 @@ class Tokenizer:
         """named: bos_token, eos_token, pad_token, unk_token, ... -> id; ends: more ids that end a turn;
         templates: chat templates by name; variables: strings they may refer to beside the named tokens."""
         named = dict(named or {})
+        self._made_of: dict[str, Any] = {"named": named, "ends": tuple(ends), "add_bos": add_bos}
+        self._made_of |= {"templates": templates, "variables": variables}
         self._backend = backend
         self._lock = threading.Lock()
         self._bytes: dict[int, bytes] = {}
@@ -50,7 +52,7 @@ class Tokenizer:
         self.pad_id: int | None = named.get("pad_token")
         self.unk_id: int | None = named.get("unk_token")
         first = [named["eos_token"]] if "eos_token" in named else []
-        self.eos_ids: tuple[int, ...] = tuple(dict.fromkeys([*first, *ends]))
+        self.eos_ids: tuple[int, ...] = tuple(dict.fromkeys([*first, *self._made_of["ends"]]))
         """All ids that end a turn, the tokenizer's own end token first."""
         self.add_bos = add_bos and self.bos_id is not None
         """Texts this model was trained on start with bos_id."""
@@ -172,6 +174,18 @@ class Tokenizer:
         """The id of a token by its spelling in the vocabulary."""
         found = self._backend.token_to_id(token)
         return None if found is None else int(found)
+
+    def with_special(self, tokens: Sequence[str]) -> Tokenizer:
+        """A tokenizer with these special tokens behind its own, their ids in order from vocab_size on."""
+        backend = tokenizers.Tokenizer.from_str(self.json())
+        for token in tokens:
+            if backend.token_to_id(token) is not None:
+                raise ValueError(f"tokens: found {token!r}, which is there already; allowed: new ones")
+        backend.add_special_tokens([AddedToken(token, normalized=False) for token in tokens])
+        ids = [backend.token_to_id(token) for token in tokens]
+        if ids != list(range(self.vocab_size, self.vocab_size + len(tokens))):
+            raise ValueError("tokens: found one twice, or ids with gaps; allowed: different ones")
+        return Tokenizer(backend, **self._made_of)
 
     def json(self) -> str:
         """The tokenizer in the `tokenizers` library's own format (tokenizer.json)."""
