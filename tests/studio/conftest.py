@@ -235,9 +235,7 @@ def look(browser: Any, wire: Wire) -> Iterator[Callable[..., Eyes]]:
             page.on("request", lambda request: eyes.hosts.add(request.url.split("/")[2]))
             seen.append(eyes)
             page.goto(wire.base + path)
-            page.get_by_text("Engine ready").or_(page.get_by_text("引擎就绪")).first.wait_for(
-                state="attached"
-            )
+            page.locator(".model select, .task .model:not(:empty), dialog[open] input").first.wait_for()
             return eyes
 
         yield open_page

@@ -1,4 +1,4 @@
-"""The page's files: what is vendored is what it claims, both languages agree, no other host, modules parse."""
+"""The page's files: vendored ones are what they claim, both languages agree, no other host, modules parse."""
 
 from __future__ import annotations
 

@@ -137,10 +137,12 @@ export async function health() {
  * @param {string} path
  * @param {object} body
  * @param {AbortSignal} abort
+ * @param {(headers: Headers) => void} [begun] called when the server has taken the request
  * @returns {AsyncGenerator<any>}
  */
-export async function* stream(path, body, abort) {
+export async function* stream(path, body, abort, begun) {
   const response = await request(path, { body, signal: abort });
+  begun?.(response.headers);
   if (!(response.headers.get("Content-Type") ?? "").includes("text/event-stream")) {
     yield await response.json();
     return;

@@ -1,7 +1,7 @@
 /** The page: sidebar, conversation or task, and what lies above them. Everything it shows comes from signals. */
 import { html, render, useEffect, effect } from "./lib.js";
 import { t } from "./i18n.js";
-import { ended, runs, saveRuns, stop } from "./chat.js";
+import { ended, runs, leave, stop } from "./chat.js";
 import { followOtherTabs, open } from "./store.js";
 import { menuOpen, narrow, route, say, spoken, start, toast } from "./state.js";
 import { Conversation } from "./ui/conversation.js";
@@ -94,7 +94,7 @@ start();
 followOtherTabs((id) => runs.peek().has(id));
 tell();
 window.addEventListener("keydown", keys);
-window.addEventListener("pagehide", saveRuns);
+window.addEventListener("pagehide", leave);
 window.addEventListener("error", (event) => fault(event.message));
 window.addEventListener("unhandledrejection", (event) => fault(String(event.reason?.message ?? event.reason)));
 render(html`<${App} />`, document.getElementById("app"));

@@ -12,8 +12,9 @@ import { change, changeMessage, find, newId, titleOf } from "./store.js";
  * @property {string} message
  * @property {AbortController} abort
  * @property {{value: string}} text a signal, set once a frame
- * @property {{value: "waiting" | "writing"}} phase a signal
+ * @property {{value: "waiting" | "loading" | "writing"}} phase a signal
  * @property {number} started by performance.now()
+ * @property {boolean} [left] the page was left meanwhile
  */
 
 /** @type {{value: Map<string, Run>}} by conversation */
@@ -22,6 +23,7 @@ export const runs = signal(new Map());
 export const ended = signal(null);
 
 const SAVE_MS = 2000;
+const PATIENCE_MS = 600_000;
 
 function setRun(id, run) {
   const next = new Map(runs.value);
@@ -72,10 +74,7 @@ export function requestBody(conversation) {
     if (message.role === "assistant" && message.text === "") continue;
     messages.push({ role: message.role, content: message.text });
   }
-  const { max_tokens: most, ...rest } = sampling;
-  const body = { model, messages, stream: true, stream_options: { include_usage: true }, ...rest };
-  if (most !== undefined) body.max_completion_tokens = most;
-  return body;
+  return { model, messages, stream: true, stream_options: { include_usage: true }, ...sampling };
 }
 
 /** Asks for the answer to the conversation as it stands. Resolves when it has ended, however it ended. */
@@ -98,6 +97,7 @@ export async function answer(id) {
     change(id, (old) => ({ ...old, updated: Date.now(), messages: [...old.messages, message] }));
   });
   const result = await write(run, "/v1/chat/completions", body, (text) => changeMessage(id, message.id, { text }));
+  if (run.left) Object.assign(result, { finish: "interrupted", error: undefined });
   batch(() => {
     changeMessage(id, message.id, result);
     setRun(id, null);
@@ -106,47 +106,83 @@ export async function answer(id) {
 }
 
 /**
- * Reads a stream into a run's text, once a frame at most, and says how it ended.
+ * Reads a stream into a run's text, once a frame at most, and says how it ended. While the model is being loaded it
+ * asks again as often as the server says.
  * @param {Run} run
  * @param {(text: string) => void} [save] called every two seconds with the text so far
  * @returns {Promise<Partial<import("./store.js").Message>>}
  */
 export async function write(run, path, body, save) {
   const paint = painter(run.text);
-  let [text, finish, usage, error] = ["", undefined, undefined, undefined];
-  let [first, last, saved] = [0, 0, run.started];
+  const so = { text: "", finish: undefined, usage: undefined, seed: undefined, first: 0, last: 0 };
+  let saved = run.started;
+  let error;
   try {
-    for await (const event of stream(path, body, run.abort.signal)) {
-      const choice = event.choices?.[0];
-      const piece = choice?.delta?.content ?? choice?.text ?? choice?.message?.content ?? "";
-      if (piece) {
-        text += piece;
-        last = performance.now();
-        first ||= last;
-        run.phase.value = "writing";
-        paint.set(text);
-        if (save && last - saved > SAVE_MS) {
-          saved = last;
-          save(text);
-        }
+    for await (const event of patientStream(run, path, body, so)) {
+      if (!take(event, so)) continue;
+      run.phase.value = "writing";
+      paint.set(so.text);
+      if (save && so.last - saved > SAVE_MS) {
+        saved = so.last;
+        save(so.text);
       }
-      finish = choice?.finish_reason ?? finish;
-      if (event.usage) usage = { prompt: event.usage.prompt_tokens, completion: event.usage.completion_tokens };
     }
   } catch (failure) {
-    if (failure.name === "AbortError") finish = "stopped";
+    if (failure.name === "AbortError") so.finish = "stopped";
     else if (failure instanceof ApiError) {
-      finish = "error";
+      so.finish = "error";
       error = { kind: failure.kind, message: failure.message, status: failure.status, retryAfter: failure.retryAfter };
     } else throw failure;
   } finally {
     paint.now();
   }
-  return { text, finish: finish ?? "stop", usage, error, timing: timing(run.started, first, last, usage) };
+  const { text, finish = "stop", usage, seed } = so;
+  return { text, finish, usage, seed, error, timing: timing(run.started, so) };
+}
+
+/** Puts an event into what is known so far. @returns {boolean} whether there is more text */
+function take(event, so) {
+  const choice = event.choices?.[0];
+  const piece = choice?.delta?.content ?? choice?.text ?? choice?.message?.content ?? "";
+  so.finish = choice?.finish_reason ?? so.finish;
+  if (event.usage) so.usage = { prompt: event.usage.prompt_tokens, completion: event.usage.completion_tokens };
+  if (!piece) return false;
+  so.text += piece;
+  so.last = performance.now();
+  so.first ||= so.last;
+  return true;
+}
+
+async function* patientStream(run, path, body, so) {
+  const begun = (headers) => {
+    so.seed = headers.get("x-tokenloom-seed") ?? undefined;
+  };
+  for (;;) {
+    try {
+      yield* stream(path, body, run.abort.signal, begun);
+      return;
+    } catch (failure) {
+      const wait = failure instanceof ApiError && failure.kind === "loading" && failure.retryAfter;
+      if (!wait || performance.now() - run.started > PATIENCE_MS) throw failure;
+      run.phase.value = "loading";
+      await rest(Math.min(wait, 10) * 1000, run.abort.signal);
+    }
+  }
+}
+
+/** Waits, or throws an AbortError. */
+function rest(ms, abort) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms);
+    abort.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(new DOMException("stopped", "AbortError"));
+    });
+  });
 }
 
 /** Tokens per second count from the first piece to the last, so reading the prompt is not in them. */
-function timing(started, first, last, usage) {
+function timing(started, { first, last, usage }) {
   const tokens = usage?.completion ?? 0;
   return {
     first: first ? first - started : undefined,
@@ -175,7 +211,11 @@ function painter(text) {
   };
 }
 
-/** Keeps what is written so far: called when the page is left. */
-export function saveRuns() {
-  for (const run of runs.value.values()) changeMessage(run.conversation, run.message, { text: run.text.value });
+/** Ends the answers being written and keeps what there is of them: called when the page is left. */
+export function leave() {
+  for (const run of runs.value.values()) {
+    run.left = true;
+    run.abort.abort();
+    changeMessage(run.conversation, run.message, { text: run.text.value, finish: "interrupted" });
+  }
 }

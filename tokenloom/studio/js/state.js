@@ -115,7 +115,8 @@ export function checkSoon() {
 async function check() {
   const before = engine.value;
   engine.value = await health();
-  if (engine.value === "ok" && (before !== "ok" || models.value === null)) await discover();
+  const news = engine.value === "ok" && before !== "ok";
+  if (engine.value !== "offline" && (news || models.value === null)) await discover();
 }
 
 /** Learns the models and tasks. A failure leaves what was known; the watch tries again. */

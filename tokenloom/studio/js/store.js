@@ -12,6 +12,7 @@
  * @property {"stop" | "length" | "stopped" | "interrupted" | "error" | string} [finish] missing while it is written
  * @property {Usage} [usage]
  * @property {{first?: number, total: number, rate?: number}} [timing] milliseconds; tokens per second
+ * @property {string} [seed] as the server told it
  * @property {Failure} [error]
  *
  * @typedef {{model: string, system: string, sampling: Record<string, number>}} Settings

@@ -123,7 +123,7 @@ function Progress({ run }) {
     return () => clearInterval(timer);
   }, [run]);
   return html`<span class="progress">
-    ${t(run.phase.value === "waiting" ? "message.waiting" : "message.writing")}
+    ${t(`message.${run.phase.value}`)}
     <span class="figure">${t("stats.elapsed", { n: number(Math.floor(seconds)) })}</span>
   </span>`;
 }
@@ -168,6 +168,7 @@ export function Figures({ message }) {
   if (timing?.first !== undefined) {
     figures.push([t("stats.first", { n: number(timing.first / 1000, 2) }), t("stats.first.help")]);
   }
+  if (message.seed) figures.push([t("stats.seed", { n: message.seed }), t("stats.seed.help")]);
   return html`<span class="figures">
     ${figures.map(([text, help]) => html`<span key=${help} class="figure" title=${help}>${text}</span>`)}
   </span>`;

@@ -5,13 +5,13 @@ import { changeSettings, open } from "../store.js";
 import { settingsOpen } from "../state.js";
 import { Drawer, DrawerHead } from "./dialogs.js";
 
-/** name, smallest, largest, step of the arrows, whole numbers only */
-export const SAMPLING = [
-  ["temperature", 0, 2, 0.1, false],
-  ["top_p", 0, 1, 0.05, false],
-  ["top_k", 0, 1_000_000, 1, true],
-  ["max_tokens", 1, 1_000_000, 1, true],
-  ["seed", 0, Number.MAX_SAFE_INTEGER, 1, true],
+/** Where the arrow keys start in an empty field, and by how much they go. */
+const FIELDS = [
+  { name: "temperature", min: 0, max: 2, start: 1, step: 0.1, whole: false },
+  { name: "top_p", min: 0.01, max: 1, start: 1, step: 0.05, whole: false },
+  { name: "top_k", min: 0, max: 1_000_000, start: 40, step: 1, whole: true },
+  { name: "max_tokens", min: 1, max: 1_000_000, start: 256, step: 16, whole: true },
+  { name: "seed", min: 0, max: Number.MAX_SAFE_INTEGER, start: 0, step: 1, whole: true },
 ];
 
 export function Settings() {
@@ -51,9 +51,9 @@ function Fields() {
     </label>
     <fieldset key=${`${id}-${round}`}>
       <legend>${t("settings.sampling")}</legend>
-      ${SAMPLING.map(
-        ([name, min, max, step, whole]) =>
-          html`<${NumberField} key=${name} ...${{ name, min, max, step, whole, value: settings.sampling[name], set }} />`,
+      ${FIELDS.map(
+        (field) =>
+          html`<${NumberField} key=${field.name} ...${field} value=${settings.sampling[field.name]} set=${set} />`,
       )}
     </fieldset>
     <div class="actions"><button type="button" onClick=${reset}>${t("settings.reset")}</button></div>
@@ -72,7 +72,7 @@ export function readNumber(text, min, max, whole) {
   return valid ? { value, valid } : { valid };
 }
 
-function NumberField({ name, min, max, step, whole, value, set }) {
+function NumberField({ name, min, max, start, step, whole, value, set }) {
   const [text, setText] = useState(value === undefined ? "" : String(value));
   const { valid } = readNumber(text, min, max, whole);
   const id = useId();
@@ -87,11 +87,12 @@ function NumberField({ name, min, max, step, whole, value, set }) {
     const read = readNumber(text, min, max, whole);
     if (!by || !read.valid) return;
     event.preventDefault();
-    const next = Math.min(max, Math.max(min, Math.round(((read.value ?? min) + by) * 1000) / 1000));
+    const from = read.value === undefined ? start : Math.round((read.value + by) * 1000) / 1000;
+    const next = Math.min(max, Math.max(min, from));
     setText(String(next));
     set(name, next);
   };
-  const wrong = t(whole ? "settings.invalid.int" : "settings.invalid.number", { min: number(min), max: number(max) });
+  const wrong = t(whole ? "settings.invalid.int" : "settings.invalid.number", { min: number(min, 2), max: number(max) });
   return html`<div class="field number">
     <label for=${id}>${t(`settings.${name}`)}</label>
     <input

@@ -98,7 +98,7 @@ function Form({ task }) {
     if (run) return;
     setTried(true);
     const wrong = task.fields.find((field) => complaint(field, values[field.name]));
-    if (wrong) event.target.elements[wrong.name]?.focus();
+    if (wrong) event.target.elements.namedItem(wrong.name).focus();
     else void perform(task, values);
   };
   return html`<form class="fields" onSubmit=${submit} noValidate>
