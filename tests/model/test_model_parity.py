@@ -1,4 +1,4 @@
-"""Every family equals transformers: two layers, random weights, float32; whole, and through the slot cache."""
+"""Every family equals transformers: two layers, random weights, float32; whole and through the cache."""
 
 from __future__ import annotations
 

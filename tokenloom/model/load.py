@@ -23,6 +23,7 @@ from tokenloom.model.transformer import Transformer
 from tokenloom.weights.gguf import Gguf, dequantise, open_gguf
 from tokenloom.weights.gguf_config import config_from_gguf
 from tokenloom.weights.names import HubTensor, hub_tensors
+from tokenloom.weights.safetensors import open_folder
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 Source = Callable[[], torch.Tensor]
@@ -153,8 +154,6 @@ def _json(file: Path) -> dict[str, Any] | None:
 
 
 def _folder(folder: Path) -> tuple[ModelConfig, dict[str, Source]]:
-    from tokenloom.weights.safetensors import open_folder
-
     config = _folder_config(folder)
     files = open_folder(folder)
 

@@ -178,6 +178,7 @@ def _card(config: ModelConfig, dtype: str) -> str:
         "---\nlibrary_name: transformers\npipeline_tag: text-generation\n---\n\n"
         f"# A {config.family} model\n\n"
         f"{config.n_params / 1e6:.1f} M parameters: {config.n_layer} layers, {config.dim} wide, "
-        f"{config.n_head} heads ({config.n_kv_head} for keys and values), a vocabulary of {config.vocab_size}, a context of "
-        f"{config.context} positions; weights in {dtype}. Saved by Tokenloom {__version__}.\n"
+        f"{config.n_head} heads ({config.n_kv_head} for keys and values), a vocabulary of "
+        f"{config.vocab_size}, a context of {config.context} positions; weights in {dtype}. "
+        f"Saved by Tokenloom {__version__}.\n"
     )
