@@ -166,24 +166,35 @@ def test_guidance_of_one_is_off() -> None:
 
 
 class Digits:
-    """A matcher: even ids, three of them; id 20 may end it. Fails where told."""
+    """A matcher: even ids, three of them; id 20 may end it. Fails where told; `must` follow the first id."""
 
-    def __init__(self, length: int = 3, fail: bool = False, ends: bool = False) -> None:
-        self.length, self.fail, self.ends, self.seen = length, fail, ends, 0
+    def __init__(
+        self, length: int = 3, fail: str = "", ends: bool = False, must: tuple[int, ...] = ()
+    ) -> None:
+        self.length, self.fail, self.ends, self.must, self.seen = length, fail, ends, must, 0
 
     @property
     def done(self) -> bool:
         return self.seen >= self.length
 
+    @property
+    def may_end(self) -> bool:
+        return self.ends
+
     def mask(self, vocab: int) -> np.ndarray:
+        if self.fail == "mask":
+            raise ValueError("the grammar is too complex")
         mask = np.arange(vocab) % 2 == 0
         mask[20] = False
         if self.ends:
             mask = np.arange(vocab) == 20
         return mask
 
+    def forced(self, most: int) -> list[int]:
+        return list(self.must[self.seen - 1 :][:most]) if self.seen else []
+
     def accept(self, id: int) -> None:
-        if self.fail and self.seen == 1:
+        if self.fail == "accept" and self.seen == 1:
             raise ValueError("the grammar is stuck")
         assert id % 2 == 0
         self.seen += 1
@@ -204,10 +215,31 @@ def test_a_constraint_masks_and_ends() -> None:
     assert (ended.ids, ended.finish, ended.stop_id) == ((), "stop", 20)
 
 
+def test_what_a_constraint_forces_is_fed_as_one_chunk_and_scored_one_by_one() -> None:
+    answers = []
+    for logprobs in (None, 1):
+        step = FakeStep()
+        loom = core(step, compile_constraint=lambda _: Digits(9, must=(4, 6, 8, 4, 6)))
+        inbox = drive(loom, ask(ids=(1, 2), max_tokens=20, constraint=Constraint("json"), logprobs=logprobs))
+        answers.append(inbox.answer("r"))
+        assert [len(rows[0].ids) for rows in step.runs] == (
+            [2, 6, 1, 1] if logprobs is None else [2] + [1] * 8
+        )
+    assert answers[0] == answers[1]
+    assert answers[0].ids[1:6] == (4, 6, 8, 4, 6)
+    assert len(answers[1].logprobs) == 9
+
+
+def test_a_complete_text_that_nothing_may_follow_ends() -> None:
+    done = constrained(lambda: Digits(ends=True), allowed=((1, 5),)).done["r", 0]
+    assert (done.ids, done.finish, done.stop_id) == ((), "stop", None)
+
+
 @pytest.mark.parametrize(
     ("make", "more", "said"),
     [
-        (lambda: Digits(fail=True), {}, "the grammar is stuck"),
+        (lambda: Digits(fail="accept"), {}, "the grammar is stuck"),
+        (lambda: Digits(fail="mask"), {}, "the grammar is too complex"),
         (lambda: Digits(), {"allowed": ((1, 2),)}, "no id may come next"),
         (lambda: Digits(), {"allowed": ((1, 2),), "logprobs": 1}, "no id may come next"),
         (lambda: Digits(ends=True), {"min_tokens": 2}, "no id may come next"),

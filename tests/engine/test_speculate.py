@@ -47,6 +47,13 @@ class Fewer:
     def done(self) -> bool:
         return self.seen == 30
 
+    @property
+    def may_end(self) -> bool:
+        return False
+
+    def forced(self, most: int) -> list[int]:
+        return []
+
     def mask(self, vocab: int) -> np.ndarray:
         return np.arange(vocab) != 4
 

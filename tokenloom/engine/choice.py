@@ -10,7 +10,8 @@ for, because those are of the whole vocabulary; then the ranges act as a mask.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -26,11 +27,22 @@ from tokenloom.step import Range, Row
 class Matcher(Protocol):
     """A compiled constraint at its place in one output."""
 
-    done: bool
-    """The text is complete; nothing may follow."""
+    @property
+    def done(self) -> bool:
+        """The text is complete; nothing may follow."""
+        ...
+
+    @property
+    def may_end(self) -> bool:
+        """The text is complete as it is."""
+        ...
 
     def mask(self, vocab: int) -> np.ndarray:
-        """(vocab,) bool: the ids that may come next."""
+        """(vocab,) bool: the ids that may come next. ValueError if it cannot be followed further."""
+        ...
+
+    def forced(self, most: int) -> list[int]:
+        """The ids that must come next, at most so many; often none."""
         ...
 
     def accept(self, id: int) -> None:
@@ -55,6 +67,15 @@ def finite(logits: np.ndarray) -> None:
         raise RowError(
             "the model computed logits that are not numbers (NaN or infinite); its weights may be damaged"
         )
+
+
+@contextmanager
+def _followed(what: str) -> Iterator[None]:
+    """A matcher's failure is that of its row."""
+    try:
+        yield
+    except ValueError as error:
+        raise RowError(f"the constraint {what}: {error}") from error
 
 
 class Choice:
@@ -158,26 +179,32 @@ class Choice:
         """Every row of the group has its logits for the next id."""
         return self.finish is None and len(self._last) == len(self.group.seqs)
 
-    def take_logits(self) -> tuple[np.ndarray, RowState]:
-        """The logits (columns,) of the next id and what the sampler must know. RowError if nothing may be
-        chosen."""
+    def take_logits(self) -> tuple[np.ndarray, RowState] | None:
+        """The logits (columns,) of the next id and what the sampler must know; None if the constraint's text
+        is complete and nothing may follow. RowError if nothing may be chosen."""
         cond, *uncond = (self._last.pop(seq) for seq in self.group.seqs)
         logits = mix_guidance(cond, uncond[0], self.request.guidance) if uncond else cond
-        mask = self._mask()
+        forced = self._forced()
+        mask = self._mask() if forced < 0 else None
         if mask is not None and not (mask[self._columns] if self._columns is not None else mask).any():
+            if (
+                self.matcher is not None
+                and self.matcher.may_end
+                and len(self.output) >= self.request.min_tokens
+            ):
+                self.finish = "stop"
+                return None
             raise RowError(
                 "no id may come next: the constraint, the allowed ranges and min_tokens exclude each other"
             )
-        at = len(self.output)
-        forced = self.request.forced[at] if at < len(self.request.forced) else -1
         return logits, RowState(
             sampling=self.request.sampling,
             seed=self.request.seed,
             choice=self.index,
-            position=len(self.prompt) + at,
+            position=len(self.prompt) + len(self.output),
             prompt=self.prompt,
             output=self.output,
-            mask=mask if forced < 0 else None,
+            mask=mask,
             columns=self._columns if self._sliced is not None else None,
             forced=forced,
             logprobs=self.request.logprobs,
@@ -229,7 +256,8 @@ class Choice:
     def _mask(self) -> np.ndarray | None:
         mask = None
         if self.matcher is not None:
-            mask = np.array(self.matcher.mask(self.vocab_size), dtype=bool)
+            with _followed("goes no further"):
+                mask = np.array(self.matcher.mask(self.vocab_size), dtype=bool)
         if self.stops and len(self.output) < self.request.min_tokens:
             mask = np.ones(self.vocab_size, dtype=bool) if mask is None else mask
             mask[list(self.stops)] = False
@@ -239,21 +267,29 @@ class Choice:
             mask = inside if mask is None else mask & inside
         return mask
 
+    def _forced(self) -> int:
+        """The id that must come next by the request or by the constraint; -1 if the model is free."""
+        at = len(self.output)
+        if at < len(self.request.forced) and self.request.forced[at] >= 0:
+            return self.request.forced[at]
+        if self.matcher is not None and self.request.allowed is None:
+            with _followed("goes no further"):
+                for id in self.matcher.forced(1):
+                    return -1 if id in self.stops and at < self.request.min_tokens else id
+        return -1
+
     def _force(self) -> None:
         """Takes the forced ids that come next, as many as follow one another."""
-        forced = self.request.forced
-        while self.finish is None and len(self.output) < len(forced) and forced[len(self.output)] >= 0:
-            self._accept(forced[len(self.output)])
+        while self.finish is None and (id := self._forced()) >= 0:
+            self._accept(id)
 
     def _accept(self, id: int) -> None:
         if id in self.stops:
             self.finish, self.stop_id = "stop", id
             return
         if self.matcher is not None:
-            try:
+            with _followed(f"does not accept id {id}"):
                 self.matcher.accept(id)
-            except ValueError as error:
-                raise RowError(f"the constraint does not accept id {id}: {error}") from error
         self.output.append(id)
         if self.matcher is not None and self.matcher.done:
             self.finish = "stop"

@@ -277,8 +277,9 @@ class Core:
         states: list[tuple[Job, Choice, np.ndarray, RowState]] = []
         for job, part in ready:
             try:
-                if job.open:
-                    states.append((job, part, *part.take_logits()))
+                taken = part.take_logits() if job.open else None
+                if taken is not None:
+                    states.append((job, part, *taken))
             except RowError as error:
                 self._close(job, "error", str(error), out)
         again = []
