@@ -113,11 +113,8 @@ class Matcher:
 
     def __init__(self, state: Any) -> None:
         self._state = state
-
-    @property
-    def done(self) -> bool:
+        self.done: bool = state.is_stopped()
         """The text is complete and nothing may follow."""
-        return self._state.is_stopped() and not self._state.is_error()
 
     @property
     def may_end(self) -> bool:
@@ -136,6 +133,7 @@ class Matcher:
         """Takes a chosen id. ValueError if it does not fit; the matcher is of no use afterwards."""
         self._state.consume_token(id)
         _check(self._state)
+        self.done = self._state.is_stopped()
 
     def forced(self, most: int = 64) -> list[int]:
         """The ids, so many at most, of the text that must come next, as the tokenizer writes it. Nothing is

@@ -1,0 +1,178 @@
+"""From a model's files to an engine core that runs it: what it will take first, then the weights.
+
+Not the admission against a memory limit (`engine.host`). Imports torch, and only when called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tokenloom.engine.check import BadRequest
+from tokenloom.engine.core import Core
+
+if TYPE_CHECKING:
+    from tokenloom.engine.choice import Matcher
+    from tokenloom.engine.constraint import Constrainer
+    from tokenloom.engine.request import Constraint
+
+GRID = 64
+SLOTS = 16
+CACHE_BYTES = 2 << 30
+"""Keys and values of running and remembered sequences take this much at most, unless told otherwise."""
+PARKED_PART = 4
+"""One part in so many of the cache may be held beside it for pre-empted rows."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a model would be loaded, and what it would take. `open` does it."""
+
+    path: str
+    dtype: str
+    device: str
+    n_slots: int
+    context: int
+    """Positions a sequence may have: the model's, or what the cache leaves."""
+    vocab_size: int
+    budget_tok: int
+    memory_bytes: int
+    """Weights, cache when full, and one step's work."""
+    room_bytes: int | None = None
+    """Free memory of the device, where it is not the machine's own."""
+    eos_ids: tuple[int, ...] = ()
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    speculate: int = 0
+
+    def open(self) -> Core:
+        """Reads the weights. ValueError or OSError for what cannot be read."""
+        from tokenloom.model.load import load_model
+        from tokenloom.model.lora import load_adapter
+        from tokenloom.model.step import TorchStep
+
+        model = load_model(self.path, self.dtype, self.device)
+        adapters = {name: load_adapter(folder) for name, folder in self.adapters.items()}
+        context = None if self.context == model.config.context else self.context
+        step = TorchStep(model, self.n_slots, context, adapters)
+        return Core(
+            step,
+            eos_ids=self.eos_ids,
+            grid=GRID,
+            budget_tok=self.budget_tok,
+            park_tok=self.budget_tok // PARKED_PART,
+            compile_constraint=_Compiler(Path(self.path), self.eos_ids, self.vocab_size),
+            speculate=self.speculate,
+            adapters=tuple(adapters),
+        )
+
+
+def prepare(
+    path: str | Path,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    adapters: Mapping[str, str] | None = None,
+    n_slots: int | None = None,
+    context: int | None = None,
+    cache_bytes: int | None = None,
+    speculate: int = 0,
+) -> Plan:
+    """Reads a model's settings and works out what it will take; no weights.
+
+    n_slots: sequences that run at once. context: positions of one; None = the model's, if the cache holds
+    them. cache_bytes: of keys and values. ValueError names the field, OSError the file.
+    """
+    from tokenloom.model.load import pick_device, pick_dtype, read_config
+    from tokenloom.model.step import estimate
+
+    place = pick_device(device)
+    kind = str(pick_dtype(dtype, place)).removeprefix("torch.")
+    config = read_config(path)
+    slots = SLOTS if n_slots is None else n_slots
+    if slots < 1:
+        raise BadRequest(f"n_slots is {slots}; it must be at least 1")
+    if context is not None and not 1 <= context <= config.context:
+        raise BadRequest(f"context is {context}; this model's is 1 to {config.context}")
+    base = estimate(config, slots, 0, kind)
+    per_token = estimate(config, 1, 1, kind) - estimate(config, 1, 0, kind)
+    room = _free_bytes(place)
+    most = cache_bytes if cache_bytes is not None else CACHE_BYTES
+    if room is not None and cache_bytes is None:
+        most = max(most, (room - base) * 3 // 4)
+    held_tok = max(most // per_token * PARKED_PART // (PARKED_PART + 1) // GRID * GRID, GRID)
+    wanted = config.context if context is None else context
+    if context is not None and context > held_tok:
+        raise BadRequest(f"context is {context}; {most} bytes of cache hold {held_tok} positions")
+    length = min(wanted, held_tok)
+    if room is not None and n_slots is None:
+        # Outside the machine's own memory a slot takes its whole length at once.
+        slots = max(1, min(slots, held_tok // length))
+    budget = min(held_tok, slots * -(-length // GRID) * GRID)
+    cached = budget if room is None else slots * length
+    return Plan(
+        path=str(path),
+        dtype=kind,
+        device=str(place),
+        n_slots=slots,
+        context=length,
+        vocab_size=config.vocab_size,
+        budget_tok=budget,
+        memory_bytes=base + (cached + budget // PARKED_PART) * per_token,
+        room_bytes=room,
+        eos_ids=tuple(config.eos_ids),
+        adapters=dict(adapters or {}),
+        speculate=speculate,
+    )
+
+
+def open_core(
+    path: str | Path,
+    dtype: str = "auto",
+    device: str = "auto",
+    *,
+    n_slots: int = SLOTS,
+    context: int | None = None,
+    cache_bytes: int | None = None,
+    adapters: Mapping[str, str] | None = None,
+    speculate: int = 0,
+) -> Core:
+    """A model's core in this process, whatever memory is left. Arguments and errors as in `prepare`."""
+    return prepare(
+        path,
+        dtype=dtype,
+        device=device,
+        adapters=adapters,
+        n_slots=n_slots,
+        context=context,
+        cache_bytes=cache_bytes,
+        speculate=speculate,
+    ).open()
+
+
+class _Compiler:
+    """Compiles constraints; reads the tokenizer when the first one comes."""
+
+    def __init__(self, path: Path, eos_ids: tuple[int, ...], vocab_size: int) -> None:
+        self._path = path
+        self._eos_ids = eos_ids
+        self._vocab_size = vocab_size
+        self._constrainer: Constrainer | None = None
+
+    def __call__(self, constraint: Constraint) -> Matcher:
+        if self._constrainer is None:
+            from tokenloom.engine.constraint import Constrainer
+            from tokenloom.tokens.text import load_tokenizer
+
+            described = load_tokenizer(self._path).json()
+            self._constrainer = Constrainer(described, self._eos_ids, self._vocab_size)
+        return self._constrainer.compile(constraint)
+
+
+def _free_bytes(place: object) -> int | None:
+    """Free memory of a CUDA device; None for the machine's own memory."""
+    import torch
+
+    assert isinstance(place, torch.device)
+    return int(torch.cuda.mem_get_info(place)[0]) if place.type == "cuda" else None
