@@ -164,7 +164,8 @@ class ToolParser:
                 call.shown = True
                 self.count += 1
                 self._out.append(CallPiece(call.index, self._make_id(), call.name))
-            self._out.append(CallPiece(call.index, arguments=call.take()))
+            if arguments := call.take():
+                self._out.append(CallPiece(call.index, arguments=arguments))
             if call.done:
                 self._call, self._raw, self._state = None, "", self._after
 
