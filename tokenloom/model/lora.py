@@ -46,8 +46,7 @@ class Adapter:
         return max((a.shape[0] for layer in self.layers for a, _ in layer.values()), default=0)
 
     def placed(self, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> Adapter:
-        """The same, checked against the model's sizes and moved to it. Raises BadAdapter where it does not
-        fit."""
+        """The same, checked against the model's sizes and moved to it. Raises BadAdapter if it does not fit."""
         if len(self.layers) > config.n_layer:
             raise BadAdapter(f"layers: the adapter has {len(self.layers)}, the model {config.n_layer}")
         sizes = projection_sizes(config)
@@ -56,9 +55,8 @@ class Adapter:
             for name, (a, b) in layer.items():
                 if name not in sizes or (b.shape[0], a.shape[1]) != sizes[name]:
                     found = f"{b.shape[0]} x {a.shape[1]}"
-                    raise BadAdapter(
-                        f"layers.{i}.{name}: the adapter's is {found}, the model's {sizes.get(name)}"
-                    )
+                    wanted = " x ".join(map(str, sizes.get(name, ("none",))))
+                    raise BadAdapter(f"layers.{i}.{name}: the adapter's is {found}, the model's {wanted}")
             layers.append({n: (a.to(device, dtype), b.to(device, dtype)) for n, (a, b) in layer.items()})
         return Adapter(tuple(layers))
 
@@ -115,7 +113,7 @@ def parse_adapter(settings: Mapping[str, Any], tensors: Mapping[str, torch.Tenso
         twin = f"{module}.lora_B.weight"
         if module == name or twin not in tensors:
             raise BadAdapter(
-                f"{name}: not a lora_A with its lora_B; only plain LoRA of linear maps is applied"
+                f"target_modules: found {name!r}, only LoRA of the layers' linear maps is applied"
             )
         layer, parts = _place(module)
         a = tensors[name].float()
@@ -145,9 +143,7 @@ def _refuse(settings: Mapping[str, Any]) -> None:
         if settings.get(field):
             raise BadAdapter(f"{field}: found {settings[field]!r}: {words}")
     if settings.get("bias", "none") != "none":
-        raise BadAdapter(
-            f"bias: found {settings['bias']!r}, only 'none' is applied; merge it into the model first"
-        )
+        raise BadAdapter(f"bias: found {settings['bias']!r}, only 'none' is applied; {MERGE}")
 
 
 # GPT-2's fused and renamed maps.
