@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 MIN_PX = 12
 SHARE = 0.06
-MAX_STRIP_PX = 256
 # Strokes on a unit square, y downwards.
 GLYPHS = {
     "生": (
@@ -48,21 +47,30 @@ def badge(letter: int, lang: str) -> Image:
     font = ImageFont.load_default(100.0)
     capital = font.getbbox("A", anchor="ls")
     font = ImageFont.load_default(100.0 * letter / -capital[1])
-    words, glyph = WORDS[lang], round(letter * 1.2)
-    advance = [glyph + letter // 8 if c in GLYPHS else round(font.getlength(c)) for c in words]
-    margin = letter // 2
-    image = Image.new("RGB", (sum(advance) + 2 * margin, glyph + 2 * margin), "black")
+    words, glyph, margin = WORDS[lang], round(letter * 1.35), letter // 2
+    steps = [glyph + letter // 6 if c in GLYPHS else round(font.getlength(c)) for c in words]
+    image = Image.new("RGB", (sum(steps) + 2 * margin, glyph + 2 * margin), "black")
     draw = ImageDraw.Draw(image)
-    x, line = margin, margin + round(letter * 1.1)
-    for char, step in zip(words, advance, strict=True):
+    x, line = margin, margin + round((glyph + letter) / 2)
+    for char, step in zip(words, steps, strict=True):
         if char in GLYPHS:
-            for stroke in GLYPHS[char]:
-                points = [(x + px * glyph, margin + py * glyph) for px, py in stroke]
-                draw.line(points, fill="white", width=max(1, round(letter / 10)), joint="curve")
+            image.paste(_strokes(char, glyph), (x + letter // 6, margin))
         else:
             draw.text((x, line), char, fill="white", font=font, anchor="ls")
         x += step
     return image
+
+
+def _strokes(char: str, side: int) -> Image:
+    """One drawn character, smoothed by drawing it four times as large."""
+    from PIL import Image, ImageDraw
+
+    large = Image.new("L", (4 * side, 4 * side))
+    draw = ImageDraw.Draw(large)
+    for stroke in GLYPHS[char]:
+        points = [(4 * side * x, 4 * side * y) for x, y in stroke]
+        draw.line(points, fill=255, width=max(4, round(0.32 * side)), joint="curve")
+    return large.resize((side, side), Image.Resampling.BOX)
 
 
 def with_badge(image: Image, lang: str) -> Image:
@@ -88,9 +96,8 @@ def shows_badge(image: Image) -> bool:
     width, height = picture.size
     if picture.getpixel((width - 1, height - 1)) != (0, 0, 0):
         return False
-    own = letter_px(width, height)
-    # A strip was sized by the picture above it, so its letters may be smaller than this size would give.
-    for letter in [own, *range(MIN_PX, min(own, MAX_STRIP_PX))]:
+    # Only small pictures get a strip, and its letters have the smallest size whatever the whole measures.
+    for letter in {letter_px(width, height), MIN_PX}:
         for lang in WORDS:
             words = badge(letter, lang)
             box = (width - words.width, height - words.height, width, height)
