@@ -86,7 +86,7 @@ class Handler(BaseHTTPRequestHandler):
                 return
             if path == "/v1/models":
                 data = [
-                    {"id": name, "object": "model", "created": 0, "owned_by": "x"}
+                    {"id": name, "object": "model", "created": 0, "owned_by": "tokenloom"}
                     for name in self.wire.models
                 ]
                 self.json(200, {"object": "list", "data": data})

@@ -23,10 +23,11 @@ export function speak(to) {
  * The sentence of a key in the present language; a component that calls it follows a change of language.
  * @param {string} key
  * @param {Record<string, string | number>} [values] fill the {name} marks
+ * @param {"en" | "zh"} [tongue] another language than the present one
  */
-export function t(key, values = {}) {
-  const sentence = SENTENCES[lang.value][key];
-  if (sentence === undefined) throw new RangeError(`no sentence for ${key} in ${lang.value}`);
+export function t(key, values = {}, tongue = lang.value) {
+  const sentence = SENTENCES[tongue][key];
+  if (sentence === undefined) throw new RangeError(`no sentence for ${key} in ${tongue}`);
   return sentence.replace(/\{(\w+)\}/g, (_, name) => String(values[name]));
 }
 

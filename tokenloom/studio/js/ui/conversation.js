@@ -1,14 +1,15 @@
 /** One conversation: its head, its messages, the box to write in. */
-import { html, useEffect, useLayoutEffect, useRef, useState, signal } from "../lib.js";
-import { t } from "../i18n.js";
+import { html, signal, useEffect, useLayoutEffect, useRef, useState } from "../lib.js";
+import { lang, t } from "../i18n.js";
 import { runs, send } from "../chat.js";
-import { changeSettings, open } from "../store.js";
+import { open } from "../store.js";
 import { download, fileName, toJson, toMarkdown } from "../export.js";
-import { menuOpen, model, models, narrow, renaming, replaceAddress, route, say, settingsOpen, settleModel } from "../state.js";
+import { engine, menuOpen, model, models, narrow, renaming, replaceAddress, route, say, settingsOpen, settleModel } from "../state.js";
 import { Banner } from "./banner.js";
 import { Composer } from "./composer.js";
 import { Icon, Weave } from "./icons.js";
 import { Message } from "./message.js";
+import { ModelChoice } from "./model.js";
 import { drop } from "./sidebar.js";
 
 export function Conversation() {
@@ -58,25 +59,6 @@ function Head({ conversation }) {
   </header>`;
 }
 
-function ModelChoice({ conversation }) {
-  const known = models.value;
-  const chosen = model.value;
-  if (known === null) return html`<span class="model quiet">${t("model.loading")}</span>`;
-  const missing = chosen && !known.some((one) => one.id === chosen);
-  return html`<label class="model">
-    <span class="unseen">${t("model.label")}</span>
-    <select
-      value=${chosen}
-      disabled=${known.length === 0}
-      onChange=${(event) => changeSettings(conversation.id, { model: event.target.value })}
-    >
-      ${!chosen && html`<option value="">${t("model.none")}</option>`}
-      ${missing && html`<option value=${chosen}>${t("model.missing", { name: chosen })}</option>`}
-      ${known.map((one) => html`<option key=${one.id} value=${one.id}>${one.id}</option>`)}
-    </select>
-  </label>`;
-}
-
 /** The menu of what is rarely done: a <details>, closed by a choice, by Esc and by leaving it. */
 function More({ conversation }) {
   const ref = useRef(null);
@@ -115,28 +97,41 @@ function More({ conversation }) {
 }
 
 const EXAMPLES = [1, 2, 3, 4];
+const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
+/** Where the words go: said only as far as this page can know it. */
+function whereTo() {
+  if (models.value?.length === 0) return t("model.empty");
+  const chosen = models.value?.find((one) => one.id === model.value);
+  const here = LOOPBACK.test(location.hostname) && chosen?.owned_by === "tokenloom";
+  return here ? t("empty.here") : t("empty.server", { host: location.host });
+}
+
+/** The embedded model speaks English only: it is said, and its examples are in English. */
 function Empty() {
   const small = /smollm2/i.test(model.value);
-  return html`<div class="empty">
+  const tongue = small ? "en" : lang.value;
+  const example = (n) => t(`example.${n}.text`, {}, tongue);
+  const settled = models.value !== null || engine.value !== "checking";
+  return html`<div class=${settled ? "empty" : "empty unsettled"}>
     <div class="empty-in">
       <${Weave} />
       <p class="greeting">${t("empty.title")}</p>
-      <p class="lead">${models.value?.length === 0 ? t("model.empty") : t("empty.lead")}</p>
+      <p class="lead">${whereTo()}</p>
+      ${small && html`<p class="small-print">${t("empty.small")}</p>`}
       <h2 class="unseen">${t("empty.try")}</h2>
-      <ul class="examples">
+      <ul class="examples" lang=${tongue === "en" ? "en" : undefined}>
         ${EXAMPLES.map(
           (n) =>
             html`<li key=${n}>
-              <button type="button" onClick=${() => ask(t(`example.${n}.text`))}>
-                <span class="example-title">${t(`example.${n}.title`)}</span>
-                <span>${t(`example.${n}.text`)}</span>
+              <button type="button" onClick=${() => ask(example(n))}>
+                <span class="example-title" lang=${lang.value === "zh" ? "zh-CN" : "en"}>${t(`example.${n}.title`)}</span>
+                <span>${example(n)}</span>
                 <${Icon} name="send" />
               </button>
             </li>`,
         )}
       </ul>
-      ${small && html`<p class="small-print">${t("empty.small")}</p>`}
     </div>
   </div>`;
 }
@@ -150,7 +145,6 @@ function Messages({ conversation }) {
   const [away] = useState(() => signal(false));
   const following = useRef(true);
   const run = runs.value.get(conversation.id);
-  const text = run?.text.value;
   const toEnd = () => {
     following.current = true;
     away.value = false;
@@ -169,30 +163,26 @@ function Messages({ conversation }) {
     view.addEventListener("scroll", scrolled, { passive: true });
     const size = new ResizeObserver(() => following.current && (view.scrollTop = view.scrollHeight));
     size.observe(view);
+    size.observe(view.firstElementChild);
     return () => {
       view.removeEventListener("scroll", scrolled);
       size.disconnect();
     };
   }, []);
-  useLayoutEffect(() => {
-    if (following.current) box.current.scrollTop = box.current.scrollHeight;
-  }, [text]);
   useLayoutEffect(toEnd, [conversation.messages.length]);
   const system = conversation.settings.system.trim();
-  const last = conversation.messages.length - 1;
   return html`<div class="messages-wrap">
     <div class="messages" ref=${box} tabindex="0" role="region" aria-label=${t("chat.messages")}>
       <ol class="thread">
         ${system && html`<li class="system" title=${system}>${t("chat.system", { text: system })}</li>`}
         ${conversation.messages.map(
-          (message, at) =>
+          (message) =>
             html`<${Message}
               key=${message.id}
               message=${message}
               conversation=${conversation.id}
               run=${run?.message === message.id ? run : undefined}
               idle=${!run}
-              last=${at === last}
             />`,
         )}
       </ol>

@@ -2,7 +2,7 @@
 import { html, useMemo, useRef } from "../lib.js";
 import { t } from "../i18n.js";
 import { Blocks } from "../markdown.js";
-import { Copy } from "./message.js";
+import { Copy } from "./bits.js";
 
 /** @param {{text: string, whole: boolean}} props whole: no more will come */
 export function Prose({ text, whole }) {

@@ -50,8 +50,15 @@ function Tasks() {
         const hash = `#/task/${encodeURIComponent(task.name)}`;
         const here = route.value.view === "task" && route.value.id === task.name;
         return html`<li key=${task.name}>
-          <a href=${hash} title=${pick(task.summary)} aria-current=${here ? "page" : undefined} onClick=${follow(hash)}>
-            <span class="name">${pick(task.title) || task.name}</span>
+          <a
+            class="task-link"
+            href=${hash}
+            aria-label=${task.name}
+            title=${pick(task.summary)}
+            aria-current=${here ? "page" : undefined}
+            onClick=${follow(hash)}
+          >
+            <span class="name">${task.name}<small>${pick(task.summary)}</small></span>
           </a>
         </li>`;
       })}

@@ -3,11 +3,12 @@ import { html, signal, useEffect, useId, useState } from "../lib.js";
 import { lang, pick, t } from "../i18n.js";
 import { write } from "../chat.js";
 import { download, fileName, textToMarkdown } from "../export.js";
-import { newId } from "../store.js";
+import { newId, open } from "../store.js";
 import { menuOpen, model, models, narrow, route, tasks } from "../state.js";
 import { Banner } from "./banner.js";
+import { ModelChoice } from "./model.js";
 import { Icon } from "./icons.js";
-import { Copy, Figures } from "./message.js";
+import { Copy, Figures } from "./bits.js";
 import { Prose } from "./prose.js";
 import { readNumber } from "./settings.js";
 
@@ -26,12 +27,11 @@ export function Task() {
       html`<button type="button" class="bare" aria-label=${t("nav.open")} onClick=${() => (menuOpen.value = true)}>
         <${Icon} name="menu" />
       </button>`}
-      <h1>${pick(task?.title) || name}</h1>
-      <span class="grow"></span>
-      <span class="model quiet">${model.value}</span>
+      <${ModelChoice} conversation=${open.value} />
     </header>
     <${Banner} />
-    <div class="task-in" tabindex="-1">
+    <div class="task-in">
+      <h1>${name}</h1>
       ${task
         ? html`<${Form} task=${task} /><${Result} task=${task} />`
         : html`<p class="lead">${models.value === null ? t("model.loading") : t("tasks.unknown", { name })}</p>`}
