@@ -58,7 +58,7 @@ def scored(token: int, k: int) -> TokenLogprob:
 
 @dataclass
 class FakeEngine:
-    context: int = 512
+    context: int = 2048
     tick_s: float = 0.0005
     load_s: float = 0.0
     load_error: str | None = None

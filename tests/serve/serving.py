@@ -63,16 +63,17 @@ class Served:
     """http://127.0.0.1:PORT"""
     engine: FakeEngine
     app: Any
+    client: httpx.Client
 
     @property
     def v1(self) -> str:
         return self.url + "/v1"
 
     def post(self, path: str, body: Any = None, **options: Any) -> httpx.Response:
-        return httpx.post(self.url + path, json=body, timeout=20, **options)
+        return self.client.post(self.url + path, json=body, **options)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=20, **options)
+        return self.client.get(self.url + path, **options)
 
 
 Serve = Callable[..., Any]
@@ -122,8 +123,9 @@ def _serving(model_folder: Path) -> Iterator[Serve]:
             options = {"models": ("tiny",), "first_news_s": 0.2, **settings}
             app = create_app(engine, Settings(**options), find=lambda name: Place(name, model_folder))
             url = stack.enter_context(running(app))
-            while wait and httpx.get(url + "/health").status_code == 503:
+            while wait and app.state.desk.models.starting:
                 time.sleep(0.01)
-            return Served(url, engine, app)
+            client = stack.enter_context(httpx.Client(timeout=30, trust_env=False))
+            return Served(url, engine, app, client)
 
         yield start

@@ -174,7 +174,7 @@ def test_models_are_listed(served: Served) -> None:
     assert [card["id"] for card in listed["data"]] == ["tiny"]
     card = served.get("/v1/models/tiny").json()
     assert card == listed["data"][0]
-    assert card["max_model_len"] == 512
+    assert card["max_model_len"] == 2048
     missing = served.get("/v1/models/a/b")
     assert missing.status_code == 404
     assert "tiny" in missing.json()["error"]["message"]

@@ -167,14 +167,24 @@ def _named(message: str, field: str) -> ApiError:
 
 
 async def answers(
-    desk: Desk, model: Loaded, requests: Sequence[Request], stops: Sequence[str], count: Count
+    desk: Desk,
+    model: Loaded,
+    requests: Sequence[Request],
+    stops: Sequence[str],
+    count: Count,
+    shown: Collection[str] = (),
+    enough: Collection[int] = (),
 ) -> AsyncGenerator[News, None]:
-    """Runs the requests together; choices of request r are numbered from r * n. Closing it aborts them."""
+    """Runs the requests together; choices of request r are numbered from r * n. Closing it aborts them.
+
+    shown: special tokens that stay in the text. enough: choices that the caller needs no more of; it may grow
+    between two news.
+    """
     open_: dict[tuple[str, int], _Choice] = {}
     prompts: dict[str, tuple[TokenLogprob | None, ...]] = {}
     for at, request in enumerate(requests):
         for number in range(request.n):
-            stream = TextStream(model.tokenizer, tuple(stops))
+            stream = TextStream(model.tokenizer, tuple(stops), shown)
             ends = () if request.stop_ids else model.tokenizer.eos_ids
             open_[request.id, number] = _Choice(at * request.n + number, model.tokenizer, stream, ends)
         count.prompt += len(request.ids)
@@ -196,6 +206,9 @@ async def answers(
                             ticket.close(delta.request, delta.choice)
                             _finished(desk, model, count, choice, delta)
                         yield news
+                        if news.finish is None and news.index in enough:
+                            ticket.close(delta.request, delta.choice)
+                            _finished(desk, model, count, choice, delta)
             finally:
                 if not ticket.done:
                     desk.metrics.left()

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.requests import Request as HttpRequest
@@ -36,7 +36,7 @@ class Chat:
     body: ChatRequest
     model: Loaded
     request: Request
-    tooling: Tooling | None
+    tooling: Tooling
     id: str
     created: int
 
@@ -74,13 +74,10 @@ async def answer(desk: Desk, http: HttpRequest, body: ChatRequest) -> Response:
 async def prepare(desk: Desk, body: ChatRequest) -> Chat:
     """Renders and tokenises; ApiError for what cannot be done."""
     model = await desk.models.get(body.model)
-    tools = tooling(body, model.tokenizer)
-    constraint = body.constraint()
-    if tools is not None and tools.constraint is not None:
-        if constraint is not None:
-            message = "response_format and a required tool call exclude each other; leave one out"
-            raise bad_request(message, "tool_choice")
-        constraint = tools.constraint
+    try:
+        tools = tooling(body, model.tokenizer)
+    except ValueError as error:
+        raise bad_request(str(error), "tools") from None
     ids = await _encode(model.tokenizer, body, tools)
     request = make_request(
         body,
@@ -88,7 +85,7 @@ async def prepare(desk: Desk, body: ChatRequest) -> Chat:
         ids,
         limit=body.limit(),
         seed=body.drawn_seed(),
-        constraint=constraint,
+        constraint=tools.constraint,
         logprobs=(body.top_logprobs or 0) if body.logprobs else None,
         field="messages",
         max_prompt_tokens=desk.settings.max_prompt_tokens,
@@ -96,9 +93,8 @@ async def prepare(desk: Desk, body: ChatRequest) -> Chat:
     return Chat(body, model, request, tools, f"chatcmpl-{secrets.token_hex(12)}", int(time.time()))
 
 
-async def _encode(tokenizer: Tokenizer, body: ChatRequest, tools: Tooling | None) -> list[int]:
-    messages = body.dicts() if tools is None else tools.messages
-    given = None if tools is None else tools.tools
+async def _encode(tokenizer: Tokenizer, body: ChatRequest, tools: Tooling) -> list[int]:
+    messages, given = tools.messages, tools.tools
     size = sum(len(str(message)) for message in messages)
 
     def encode() -> list[int]:
@@ -116,24 +112,20 @@ async def collect(desk: Desk, chat: Chat) -> dict[str, Any]:
     count = Count()
     readers = [chat.reader() for _ in range(chat.request.n)]
     texts = ["" for _ in readers]
-    calls: list[dict[int, dict[str, Any]]] = [{} for _ in readers]
     logprobs: list[list[dict[str, Any]]] = [[] for _ in readers]
     finishes = ["stop" for _ in readers]
-    async with aclosing(answers(desk, chat.model, [chat.request], chat.body.stops(), count)) as all_news:
-        async for news in all_news:
-            reader = readers[news.index]
-            for delta in reader.push(news):
-                texts[news.index] += delta.get("content", "")
-                _join(calls[news.index], delta.get("tool_calls", ()))
+    async with aclosing(_news(desk, chat, count, readers)) as all_news:
+        async for news, deltas in all_news:
+            texts[news.index] += "".join(delta.get("content", "") for delta in deltas)
             logprobs[news.index] += token_logprobs(chat.model.tokenizer, news.ids, news.logprobs)
             if news.finish is not None:
-                finishes[news.index] = reader.finish_reason(news.finish)
+                finishes[news.index] = news.finish
     choices = []
-    for index, text in enumerate(texts):
+    for index, (reader, text) in enumerate(zip(readers, texts, strict=True)):
         message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
-        if calls[index]:
+        if reader.calls:
             message["content"] = text or None
-            message["tool_calls"] = [calls[index][at] for at in sorted(calls[index])]
+            message["tool_calls"] = [reader.calls[at] for at in sorted(reader.calls)]
         found = {"content": logprobs[index], "refusal": None} if chat.body.logprobs else None
         choices.append(
             {"index": index, "message": message, "logprobs": found, "finish_reason": finishes[index]}
@@ -141,14 +133,20 @@ async def collect(desk: Desk, chat: Chat) -> dict[str, Any]:
     return {**chat.head("chat.completion"), "choices": choices, "usage": count.usage()}
 
 
-def _join(calls: dict[int, dict[str, Any]], deltas: Sequence[dict[str, Any]]) -> None:
-    for delta in deltas:
-        function = delta["function"]
-        if delta["index"] not in calls:
-            whole = {"name": function["name"], "arguments": function["arguments"]}
-            calls[delta["index"]] = {"id": delta["id"], "type": "function", "function": whole}
-        else:
-            calls[delta["index"]]["function"]["arguments"] += function["arguments"]
+async def _news(
+    desk: Desk, chat: Chat, count: Count, readers: Sequence[Reader]
+) -> AsyncGenerator[tuple[News, list[dict[str, Any]]], None]:
+    """The news of each choice with the deltas of its message; finish is what the client is told."""
+    enough: set[int] = set()
+    run = answers(desk, chat.model, [chat.request], chat.body.stops(), count, chat.tooling.shown, enough)
+    async with aclosing(run) as all_news:
+        async for news in all_news:
+            reader = readers[news.index]
+            deltas = reader.push(news)
+            finish = "stop" if reader.enough else news.finish
+            if reader.enough:
+                enough.add(news.index)
+            yield replace(news, finish=finish and reader.finish_reason(finish)), deltas
 
 
 async def _events(desk: Desk, chat: Chat) -> AsyncGenerator[bytes, None]:
@@ -159,24 +157,22 @@ async def _events(desk: Desk, chat: Chat) -> AsyncGenerator[bytes, None]:
     begun: set[int] = set()
 
     def chunk(news: News, delta: dict[str, Any], found: list[dict[str, Any]], finish: str | None) -> bytes:
-        logprobs = {"content": found, "refusal": None} if chat.body.logprobs and (found or delta) else None
+        logprobs = {"content": found, "refusal": None} if chat.body.logprobs and found else None
         choice = {"index": news.index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         return sse.event({**head, "choices": [choice], **usage})
 
-    async with aclosing(answers(desk, chat.model, [chat.request], chat.body.stops(), count)) as all_news:
-        async for news in all_news:
+    async with aclosing(_news(desk, chat, count, readers)) as all_news:
+        async for news, deltas in all_news:
             if news.index not in begun:
                 begun.add(news.index)
                 yield chunk(news, {"role": "assistant", "content": "", "refusal": None}, [], None)
-            reader = readers[news.index]
-            deltas = reader.push(news)
             found = token_logprobs(chat.model.tokenizer, news.ids, news.logprobs)
             if found and not deltas:
                 deltas = [{}]
             for number, delta in enumerate(deltas):
                 yield chunk(news, delta, found if number == 0 else [], None)
             if news.finish is not None:
-                yield chunk(news, {}, [], reader.finish_reason(news.finish))
+                yield chunk(news, {}, [], news.finish)
     if chat.body.include_usage():
         yield sse.event({**head, "choices": [], "usage": count.usage()})
     yield sse.DONE

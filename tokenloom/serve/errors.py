@@ -95,7 +95,9 @@ def shape_error(error: ValidationError, value: Any, allowed: Mapping[str, Any]) 
         return ApiError(422, f"{name}: unknown field{known}", param=name, code="unknown_parameter")
     if missing:
         return ApiError(422, f"{name}: missing, and required", param=name, code="missing_required_parameter")
-    return ApiError(422, f"{name}: {message}; found {_shown(first['input'])}", param=name, code="invalid_value")
+    return ApiError(
+        422, f"{name}: {message}; found {_shown(first['input'])}", param=name, code="invalid_value"
+    )
 
 
 async def _on_api_error(request: Request, error: Exception) -> Response:

@@ -6,21 +6,20 @@ Plain ASGI, so that streams and hang-ups pass through untouched. /health alone i
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from contextlib import nullcontext
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tokenloom.serve.errors import ApiError
 from tokenloom.serve.keys import Keys
 from tokenloom.serve.limits import KeyLimits
+from tokenloom.serve.login import cookie_key, login_page
 from tokenloom.serve.metrics import Metrics
 from tokenloom.serve.settings import Settings, is_loopback
 
-COOKIE = "tokenloom_key"
 OPEN = {"/health", "/login"}
 DRAIN_S = 5.0
 HEADERS = {
@@ -74,6 +73,9 @@ class Guard:
         headers = Headers(scope=scope)
         self._check_host(headers)
         holder = self._holder(scope, headers)
+        if holder is None:
+            await self._ask_key(scope, headers)(scope, receive, send)
+            return
         size = headers.get("content-length", "0")
         bounded = _Bounded(receive, self.max_body)
         if size.isdigit() and int(size) > self.max_body:
@@ -97,17 +99,25 @@ class Guard:
             message = f"Pages from {origin} may not ask here; only this server's own page may."
             raise ApiError(403, message, code="origin_not_allowed")
 
-    def _holder(self, scope: Scope, headers: Headers) -> str:
+    def _holder(self, scope: Scope, headers: Headers) -> str | None:
+        """Whose key the request carries; None = nobody's."""
         if self.keys is None or scope["path"] in OPEN:
             return "anyone"
-        kind, _, key = headers.get("authorization", "").partition(" ")
-        given = key.strip() if kind.lower() == "bearer" else headers.get("x-api-key") or cookie_key(headers)
-        holder = self.keys.holder(given) if given else None
-        if holder is None:
-            said = "This key is not known" if given else "A key is needed"
-            scope["tokenloom.unknown"] = True
-            raise ApiError(401, f"{said}; send it as Authorization: Bearer KEY.", code="invalid_api_key")
-        return holder
+        key = _given(headers)
+        return self.keys.holder(key) if key else None
+
+    def _ask_key(self, scope: Scope, headers: Headers) -> Response:
+        page = scope["method"] == "GET" and not scope["path"].startswith("/v1")
+        if page and "text/html" in headers.get("accept", ""):
+            return login_page()
+        said = "This key is not known" if _given(headers) else "A key is needed"
+        message = f"{said}; send it as Authorization: Bearer KEY."
+        return ApiError(401, message, code="invalid_api_key").response()
+
+
+def _given(headers: Headers) -> str | None:
+    kind, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if kind.lower() == "bearer" else headers.get("x-api-key") or cookie_key(headers)
 
 
 class _Bounded:
@@ -145,11 +155,3 @@ def _host_name(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()
-
-
-def cookie_key(headers: Mapping[str, str]) -> str | None:
-    try:
-        cookie = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return None
-    return cookie[COOKIE].value if COOKIE in cookie else None

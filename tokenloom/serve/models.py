@@ -22,6 +22,8 @@ from tokenloom.tokens.text import Tokenizer, load_tokenizer
 
 log = logging.getLogger(__name__)
 RETRY_S = 2.0
+AGAIN_S = 1.0
+"""A model that could not be loaded is tried again after this long, if it is asked for."""
 
 
 class Place(Protocol):
@@ -56,6 +58,7 @@ class _Entry:
     tokenizer: Tokenizer | None = None
     info: Any = None
     error: str | None = None
+    failed_at: float | None = None
 
     @property
     def state(self) -> str:
@@ -161,10 +164,12 @@ class Models:
         )
 
     async def _wait(self, entry: _Entry) -> None:
-        if entry.task is None or entry.task.done():
+        failed = entry.failed_at is not None
+        lately = entry.failed_at is not None and time.monotonic() - entry.failed_at < AGAIN_S
+        if entry.task is None or (entry.task.done() and not lately):
             self._begin(entry)
         assert entry.task is not None
-        wait_s = 0.0 if entry is self._first else self._settings.load_wait_s
+        wait_s = self._settings.load_wait_s if failed or entry is not self._first else 0.0
         await asyncio.wait({entry.task}, timeout=wait_s)
         if entry.info is None and entry.error is not None:
             raise ApiError(
@@ -185,7 +190,7 @@ class Models:
             entry.tokenizer = await asyncio.to_thread(load_tokenizer, place.path)
             entry.info = await asyncio.to_thread(self._ask_engine, place)
         except (ValueError, OSError, RuntimeError) as error:
-            entry.error = str(error)
+            entry.error, entry.failed_at = str(error), time.monotonic()
             log.error("%s cannot be loaded: %s", place.name, error)
 
     def _ask_engine(self, place: Place) -> Any:

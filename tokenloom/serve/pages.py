@@ -10,12 +10,12 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 from fastapi import FastAPI, Request
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from tokenloom.serve.guard import COOKIE
 from tokenloom.serve.keys import Keys
+from tokenloom.serve.login import COOKIE, WRONG, login_page
 
 PAGE_HEADERS = {
     "content-security-policy": "; ".join(
@@ -35,22 +35,6 @@ PAGE_HEADERS = {
     ),
     "cache-control": "no-cache",
 }
-LOGIN = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Tokenloom</title></head>
-<body>
-<h1>Tokenloom</h1>
-<p>{said}</p>
-<form method="post" action="/login">
-<label>API key / 密钥
-<input type="password" name="key" required autofocus autocomplete="current-password"></label>
-<button>Enter / 进入</button>
-</form>
-</body>
-</html>
-"""
-ASK = "This server asks for a key. 此服务需要密钥。"
-WRONG = "This key is not known. 密钥不正确。"
 MAX_LOGIN_BYTES = 4096
 
 
@@ -95,12 +79,6 @@ def _add_file(app: FastAPI, path: Path) -> None:
         return FileResponse(path, headers=PAGE_HEADERS)
 
     app.add_api_route(f"/{path.name}", file, methods=["GET", "HEAD"], include_in_schema=False)
-
-
-def login_page(said: str = ASK) -> Response:
-    csp = "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    headers = {"content-security-policy": csp, "www-authenticate": "Bearer"}
-    return HTMLResponse(LOGIN.format(said=said), HTTPStatus.UNAUTHORIZED, headers)
 
 
 async def _login(request: Request, keys: Keys | None) -> Response:

@@ -12,6 +12,8 @@ from tokenloom.engine.request import Constraint
 from tokenloom.serve.errors import bad_request
 from tokenloom.serve.schema_sampling import Part, Sampled
 
+TAKEN = frozenset({"tokenizer", "messages", "tools", "add_generation_prompt", "self"})
+"""Names of chat templates' variables that the request fills by other fields."""
 TEXT_ONLY = "messages hold text only"
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 
@@ -172,6 +174,16 @@ class ChatRequest(Sampled):
                 kind = part.get("type") if isinstance(part, dict) else None
                 if kind in ("image_url", "input_audio", "file", "refusal"):
                     raise ValueError(f"a part of type {kind} is not supported; {TEXT_ONLY}")
+        return value
+
+    @field_validator("chat_template_kwargs")
+    @classmethod
+    def _free_names(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        for name in value or ():
+            if name in TAKEN or not name.isidentifier():
+                raise ValueError(
+                    f"{name!r} cannot be set; allowed: names other than {', '.join(sorted(TAKEN))}"
+                )
         return value
 
     @model_validator(mode="after")
