@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tokenloom.trust.verify import inspect
+
 STUDIO = Path(__file__).parents[2] / "tokenloom" / "studio"
 VENDOR = STUDIO / "vendor"
 OWN = [
@@ -190,29 +192,21 @@ def test_saved_chats_carry_the_visible_and_the_hidden_label(tmp_path: Path) -> N
         import {{ toMarkdown, toJson, fileName }} from "./export.mjs";
         const chat = {json.dumps(chat)};
         const titles = ["../a/b: c?.", "...", "虹".repeat(90)].map((title) => fileName(title, "md"));
-        console.log(JSON.stringify([toMarkdown(chat, {json.dumps(names)}), toJson(chat), ...titles]));
+        console.log(JSON.stringify([await toMarkdown(chat, {json.dumps(names)}), toJson(chat), ...titles]));
     """
     markdown, as_json, name, bare, long = json.loads(run_node(code, tmp_path))
-    fields = [
-        "Label",
-        "ContentProducer",
-        "ProduceID",
-        "ReservedCode1",
-        "ContentPropagator",
-        "PropagateID",
-        "ReservedCode2",
-    ]
-    front = re.fullmatch(r"---\ntitle: (.*)\nAIGC: (.*)\n---", markdown.split("\n\n", 1)[0])
-    assert front is not None
-    hidden = json.loads(front[2])
-    assert list(hidden) == fields
-    assert hidden["Label"] == "1"
-    assert hidden["ProduceID"] == hidden["PropagateID"] == "abc"
+    for kind, data in (("markdown", markdown), ("json", as_json)):
+        report = inspect(data.encode(), kind)
+        assert report.label is not None
+        assert (report.label.kind, report.label.produce_id, report.label.propagate_id) == ("1", "abc", "abc")
+        assert report.visible
+        assert report.content == ("unchanged" if kind == "markdown" else "not stated")
+    assert inspect(markdown.replace("Yo", "No").encode(), "markdown").content == "changed"
     assert "> AI-generated / 人工智能生成" in markdown
     assert "> Be\n> brief." in markdown
     saved = json.loads(as_json)
-    assert saved["AIGC"] == hidden
-    assert saved["label"] == "AI-generated / 人工智能生成"
+    assert list(saved)[:2] == ["AIGC", "notice"]
+    assert saved["notice"] == "AI-generated / 人工智能生成"
     assert saved["messages"] == chat["messages"]
     assert (name, bare) == ("a b c.md", "chat.md")
     assert long == "虹" * 60 + ".md"

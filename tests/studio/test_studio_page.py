@@ -28,7 +28,8 @@ TASK = {
         },
         {
             "name": "length",
-            "type": "int",
+            "type": "number",
+            "whole": True,
             "label": {"en": "Length", "zh": "长度"},
             "help": {"en": "In tokens.", "zh": "词元数。"},
             "required": False,
@@ -43,7 +44,10 @@ TASK = {
             "help": {"en": "", "zh": ""},
             "required": False,
             "default": "plain",
-            "choices": ["plain", "merry"],
+            "choices": [
+                {"value": "plain", "label": {"en": "Plain", "zh": "平实"}},
+                {"value": "merry", "label": {"en": "Merry", "zh": "欢快"}},
+            ],
         },
     ],
 }

@@ -114,7 +114,7 @@ export async function answer(id) {
  */
 export async function write(run, path, body, save) {
   const paint = painter(run.text);
-  const so = { text: "", finish: undefined, usage: undefined, seed: undefined, first: 0, last: 0 };
+  const so = { texts: [], text: "", finish: undefined, usage: undefined, seed: undefined, first: 0, last: 0 };
   let saved = run.started;
   let error;
   try {
@@ -140,14 +140,19 @@ export async function write(run, path, body, save) {
   return { text, finish, usage, seed, error, timing: timing(run.started, so) };
 }
 
-/** Puts an event into what is known so far. @returns {boolean} whether there is more text */
+/** Puts an event into what is known; several choices stand below each other. @returns whether there is more text */
 function take(event, so) {
-  const choice = event.choices?.[0];
-  const piece = choice?.delta?.content ?? choice?.text ?? choice?.message?.content ?? "";
-  so.finish = choice?.finish_reason ?? so.finish;
+  let more = false;
+  for (const choice of event.choices ?? []) {
+    const piece = choice.delta?.content ?? choice.text ?? choice.message?.content ?? "";
+    const at = choice.index ?? 0;
+    so.texts[at] = (so.texts[at] ?? "") + piece;
+    so.finish = choice.finish_reason ?? so.finish;
+    more ||= piece !== "";
+  }
   if (event.usage) so.usage = { prompt: event.usage.prompt_tokens, completion: event.usage.completion_tokens };
-  if (!piece) return false;
-  so.text += piece;
+  if (!more) return false;
+  so.text = so.texts.length === 1 ? so.texts[0] : so.texts.filter(Boolean).join("\n\n---\n\n");
   so.last = performance.now();
   so.first ||= so.last;
   return true;

@@ -140,6 +140,8 @@ export default {
   "tasks.result": "Result",
   "tasks.required": "required",
   "tasks.missing": "Fill this in first.",
+  "tasks.file": "Choose a text file",
+  "tasks.long": "{n} characters; at most {max} are allowed.",
   "tasks.save": "Save as Markdown",
   "tasks.unknown": "There is no task named {name} on this server.",
 };

@@ -140,6 +140,8 @@ export default {
   "tasks.result": "结果",
   "tasks.required": "必填",
   "tasks.missing": "请先填写此项。",
+  "tasks.file": "选择文本文件",
+  "tasks.long": "有 {n} 个字符，最多允许 {max} 个。",
   "tasks.save": "存为 Markdown",
   "tasks.unknown": "此服务器上没有名为 {name} 的任务。",
 };

@@ -72,7 +72,7 @@ function More({ conversation }) {
   const saveAs = (ending, text, type) => download(fileName(conversation.title, ending), text, type);
   const items = [
     ["edit", "chat.rename", rename],
-    ["down", "chat.export.md", () => saveAs("md", toMarkdown(conversation, names), "text/markdown")],
+    ["down", "chat.export.md", async () => saveAs("md", await toMarkdown(conversation, names), "text/markdown")],
     ["down", "chat.export.json", () => saveAs("json", toJson(conversation), "application/json")],
     ["trash", "chat.delete", () => drop(conversation)],
   ];

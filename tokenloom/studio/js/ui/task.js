@@ -1,6 +1,6 @@
 /** A task's form, made from its declaration, and what it made. Knows no task by name. */
 import { html, signal, useEffect, useId, useState } from "../lib.js";
-import { lang, pick, t } from "../i18n.js";
+import { lang, number, pick, t } from "../i18n.js";
 import { write } from "../chat.js";
 import { download, fileName, textToMarkdown } from "../export.js";
 import { newId, open } from "../store.js";
@@ -44,20 +44,24 @@ export function Task() {
 function initial(field) {
   const given = field.default;
   if (given !== null && typeof given === "object" && !Array.isArray(given)) return pick(given);
-  return given ?? (field.type === "bool" ? false : "");
+  return given ?? (field.type === "flag" ? false : "");
 }
 
-const isNumber = (field) => ["int", "integer", "float", "number"].includes(field.type);
-const isWhole = (field) => ["int", "integer"].includes(field.type);
+const isNumber = (field) => field.type === "number";
 
 /** @returns {string} what is wrong with a value, or "" */
 function complaint(field, value) {
   if (isNumber(field)) {
     const [min, max] = [field.min ?? -Number.MAX_SAFE_INTEGER, field.max ?? Number.MAX_SAFE_INTEGER];
-    const { valid } = readNumber(String(value), min, max, isWhole(field));
-    if (!valid) return t(isWhole(field) ? "settings.invalid.int" : "settings.invalid.number", { min, max });
+    const { valid } = readNumber(String(value), min, max, field.whole);
+    const allowed = { min: number(min, 3), max: number(max, 3) };
+    if (!valid) return t(field.whole ? "settings.invalid.int" : "settings.invalid.number", allowed);
   }
-  return field.required && field.type !== "bool" && String(value).trim() === "" ? t("tasks.missing") : "";
+  if (field.type === "flag") return "";
+  if (field.required && String(value).trim() === "") return t("tasks.missing");
+  const letters = isNumber(field) ? 0 : Array.from(value).length;
+  if (letters > (field.max ?? Infinity)) return t("tasks.long", { n: number(letters), max: number(field.max) });
+  return "";
 }
 
 /** The request's fields: empty ones are left out, numbers are numbers. */
@@ -132,7 +136,7 @@ function Field({ field, value, wrong, set }) {
     "aria-required": field.required ? "true" : undefined,
   };
   const note = help && html`<small id=${`${id}-help`} class=${wrong ? "wrong" : undefined}>${help}</small>`;
-  if (field.type === "bool") {
+  if (field.type === "flag") {
     return html`<div class="field check">
       <input type="checkbox" ...${shared} checked=${value} onChange=${(event) => set(event.target.checked)} />
       <label for=${id}>${pick(field.label) || field.name}</label>
@@ -163,15 +167,26 @@ function Control({ field, value, set, shared }) {
   if (isNumber(field)) {
     return html`<input ...${shared} inputmode="decimal" autocomplete="off" value=${value} onInput=${input} />`;
   }
-  if (field.type === "line") return html`<input ...${shared} dir="auto" value=${value} onInput=${input} />`;
+  if (field.type === "file") return html`<${TextFile} ...${{ value, set, shared }} />`;
   return html`<textarea ...${shared} rows="4" dir="auto" value=${value} onInput=${input}></textarea>`;
+}
+
+/** A file whose text is the value; it can be read and changed before it is sent. */
+function TextFile({ value, set, shared }) {
+  const read = async (event) => {
+    const [file] = event.target.files;
+    if (file) set(await file.text());
+  };
+  return html`<input type="file" aria-label=${t("tasks.file")} onChange=${read} />
+    <textarea ...${shared} rows="4" dir="auto" value=${value} onInput=${(event) => set(event.target.value)}></textarea>`;
 }
 
 function Result({ task }) {
   const { run, done, id } = results.value.get(task.name) ?? {};
   if (!run && !done) return null;
   const text = run ? run.text.value : done.text;
-  const save = () => download(fileName(task.name, "md"), textToMarkdown(id, task.name, text), "text/markdown");
+  const save = async () =>
+    download(fileName(task.name, "md"), await textToMarkdown(id, task.name, text), "text/markdown");
   return html`<section class="result" aria-label=${t("tasks.result")} aria-busy=${run ? "true" : undefined}>
     <p class="by">
       <span class="label">${t("label.short")}</span>
