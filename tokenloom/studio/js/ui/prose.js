@@ -17,11 +17,19 @@ function Text({ text, whole }) {
   const reader = useRef(null);
   reader.current ??= new Blocks();
   const blocks = useMemo(() => reader.current.of(text, whole), [text, whole]);
-  return html`<div class="prose" dir="auto">
-    ${blocks.map((block, at) =>
-      block.kind === "code" ? html`<${Code} key=${at} block=${block} />` : html`<${Rich} key=${at} block=${block} />`,
-    )}
-  </div>`;
+  return html`<div class="prose" dir="auto">${blocks.map(draw)}</div>`;
+}
+
+/** Elements by block: a block that did not change gives the very element of before, which Preact leaves alone. */
+const drawn = new WeakMap();
+
+function draw(block, at) {
+  let element = drawn.get(block);
+  if (!element || element.key !== at) {
+    element = html`<${block.kind === "code" ? Code : Rich} key=${at} block=${block} />`;
+    drawn.set(block, element);
+  }
+  return element;
 }
 
 function Rich({ block }) {
