@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from functools import cache
 
+import pytest
 from fake_step import FakeStep
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -152,7 +153,19 @@ class Fuzz(RuleBasedStateMachine):
             assert len(got.prompt) == len(request.ids)
 
 
-TestCoreFuzz = Fuzz.TestCase
-TestCoreFuzz.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-)
+def runs(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+class TestCoreFuzz(Fuzz.TestCase):
+    settings = runs(40)
+
+
+@pytest.mark.slow
+class TestCoreFuzzLong(Fuzz.TestCase):
+    settings = runs(800)

@@ -3,6 +3,7 @@ lists."""
 
 from __future__ import annotations
 
+import pytest
 from fake_slots import Slots
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -154,7 +155,19 @@ class Fuzz(RuleBasedStateMachine):
         assert len(self.scheduler.free) + len(self.scheduler.donors) == self.scheduler.n_slots
 
 
-TestFuzz = Fuzz.TestCase
-TestFuzz.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+def runs(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        stateful_step_count=40,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+class TestFuzz(Fuzz.TestCase):
+    settings = runs(100)
+
+
+@pytest.mark.slow
+class TestFuzzLong(Fuzz.TestCase):
+    settings = runs(2000)

@@ -270,8 +270,9 @@ class Scheduler:
     # Admission
 
     def _admit(self) -> None:
+        held_back = 0
         for group in list(self.queue):
-            if len(self.free) + len(self.donors) < len(group.seqs):
+            if held_back == self.n_slots or len(self.free) + len(self.donors) < len(group.seqs):
                 return
             spare = self.grid * len(self.running)  # room to grow, or the newcomer is soon put out again
             need = self._held(group)
@@ -281,6 +282,7 @@ class Scheduler:
                 self._resume(group, need)
             elif self._worth_waiting(group):
                 group.waited += 1
+                held_back += 1  # a long queue is not compared with every slot at every step
                 continue
             else:
                 for seq in group.seqs:
