@@ -10,9 +10,14 @@ capping: Gemma 2, arXiv:2408.00118, section 2.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+
+BLOCK = 64
+"""Queries of one product in `attend_in_blocks`."""
 
 
 def attend(
@@ -46,6 +51,64 @@ def attend(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Queries [a, b) of a chunk and the keys [lo, hi) they see among the chunk's visible ones."""
+
+    a: int
+    b: int
+    lo: int
+    hi: int
+    allow: torch.Tensor
+    """(b - a, m): added to the logits of the last m of those keys; all may see the others."""
+
+
+def blocks_of(
+    n_query: int, n_key: int, window: int, dtype: torch.dtype, size: int = BLOCK
+) -> tuple[Block, ...]:
+    """The queries are the last of the keys' positions; `window` as in `causal_mask`."""
+    found = []
+    for a in range(0, n_query, size):
+        b = min(n_query, a + size)
+        hi = n_key - n_query + b
+        lo = max(0, hi - (b - a) + 1 - window) if window else 0
+        # Without a window only the last b - a keys are hidden from some of the block.
+        m = hi - lo if window else b - a
+        seen = causal_mask(b - a, m, window)
+        found.append(Block(a, b, lo, hi, additive(seen, dtype)))
+    return tuple(found)
+
+
+def attend_in_blocks(
+    q: torch.Tensor,
+    k: torch.Tensor,
+    v: torch.Tensor,
+    scale: float,
+    blocks: Sequence[Block],
+    softcap: float = 0.0,
+) -> torch.Tensor:
+    """`attend` of one row's chunk as matrix products over blocks of queries: no gradients.
+
+    q (T, H, E); k, v (G, S, E). Returns (T, H * E). On CPUs this takes half the time of PyTorch's fused kernel,
+    since keys beyond a block are skipped and a group's heads share one product.
+    """
+    n, n_head, e = q.shape
+    n_kv = k.shape[0]
+    out = torch.empty(n, n_head * e, dtype=q.dtype, device=q.device)
+    turned = k.transpose(1, 2)
+    q = (q * scale).view(n, n_kv, -1, e).permute(1, 2, 0, 3)  # (G, H / G, T, E)
+    for block in blocks:
+        t, s = block.b - block.a, block.hi - block.lo
+        part = q[:, :, block.a : block.b].reshape(n_kv, -1, e)
+        logits = torch.bmm(part, turned[:, :, block.lo : block.hi])
+        if softcap:
+            logits = torch.tanh(logits.div_(softcap)).mul_(softcap)
+        logits.view(n_head, t, s)[:, :, s - block.allow.shape[1] :].add_(block.allow)
+        part = torch.bmm(torch.softmax(logits, -1), v[:, block.lo : block.hi])
+        out.view(n, n_head, e)[block.a : block.b] = part.view(n_head, t, e).transpose(0, 1)
+    return out
+
+
 def attend_reference(
     q: torch.Tensor,
     k: torch.Tensor,
@@ -77,6 +140,11 @@ def causal_mask(
     key = torch.arange(n_key, device=device)[None, :]
     allow = key <= query
     return allow & (key > query - window) if window else allow
+
+
+def additive(allow: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A bool mask as what is added to logits: 0 or minus infinity."""
+    return torch.zeros(allow.shape, dtype=dtype, device=allow.device).masked_fill_(~allow, -math.inf)
 
 
 def document_mask(documents: torch.Tensor, window: int = 0) -> torch.Tensor:

@@ -7,12 +7,12 @@ Not the arithmetic (`model.step`). Everything here is made once per step and use
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from tokenloom.model.attention import Block, additive, blocks_of, causal_mask
 from tokenloom.step import Range, Row
 
 
@@ -23,9 +23,12 @@ class View:
     first: int
     stop: int
     """Positions [first, stop) of the cache."""
-    allow: torch.Tensor | None
+    allow: torch.Tensor | None = None
     """Added to the logits, broadcast against (n or 1, 1, 1 or T, S)."""
-    causal: bool
+    blocks: tuple[Block, ...] = ()
+    """Of a chunk on the CPU, in place of `allow`."""
+    causal: bool = False
+    """Of a chunk from position 0, in place of `allow`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +156,8 @@ def _decode_group(
         if len(set(lengths)) > 1:
             key = torch.arange(first, stop)
             seen = (key < torch.tensor(lengths)[:, None]) & (key >= torch.tensor(starts)[:, None])
-            allow = _additive(seen, dtype, device)[:, None, None]
-        views[window] = View(first, stop, allow, causal=False)
+            allow = additive(seen, dtype).to(device)[:, None, None]
+        views[window] = View(first, stop, allow)
     return Group(lo, lo + len(rows), rows[0].slot, -1, stop, views)
 
 
@@ -165,19 +168,14 @@ def _chunk_group(
     views: dict[int, View] = {}
     for window in windows:
         first = max(0, row.start + 1 - window) if window else 0
-        if row.start == 0 and (not window or window >= n):
-            views[window] = View(0, stop, None, causal=True)
-            continue
-        query, key = torch.arange(row.start, stop)[:, None], torch.arange(first, stop)
-        seen = key <= query
-        if window:
-            seen &= key > query - window
-        views[window] = View(first, stop, _additive(seen, dtype, device), causal=False)
+        if device.type == "cpu":
+            views[window] = View(first, stop, blocks=blocks_of(n, stop - first, window, dtype))
+        elif row.start == 0 and (not window or window >= n):
+            views[window] = View(0, stop, causal=True)
+        else:
+            allow = additive(causal_mask(n, stop - first, window, device), dtype)
+            views[window] = View(first, stop, allow)
     return Group(lo, lo + n, row.slot, row.start, stop, views)
-
-
-def _additive(seen: torch.Tensor, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    return torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -math.inf).to(device)
 
 
 def _wanted(rows: Sequence[Row], at: Sequence[int], total: int, device: torch.device) -> tuple[Wanted, ...]:

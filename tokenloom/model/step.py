@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tokenloom.model.attention import attend
+from tokenloom.model.attention import attend, attend_in_blocks
 from tokenloom.model.cache import SlotCache, bytes_per_token
 from tokenloom.model.features import ModelConfig, Rope
 from tokenloom.model.lora import Adapter, Pair, add_delta
@@ -211,6 +211,10 @@ class TorchStep:
         for group in plan.groups:
             view = group.views[self._windows[i]]
             part = q[group.lo : group.hi]
+            if view.blocks:
+                k, v = cache[group.slot, :, view.first : view.stop].split(c.n_kv_head)
+                outs.append(attend_in_blocks(part, k, v, c.scale, view.blocks, c.attn_softcap))
+                continue
             if group.start < 0:
                 seen = cache[group.slot : group.slot + part.shape[0], :, view.first : view.stop]
                 part = part[:, :, None]  # (n, H, 1, E)
