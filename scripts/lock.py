@@ -1,7 +1,7 @@
 """Writes requirements.txt and requirements-dev.txt from what is installed here: exact versions, no hashes.
 
-torch is left out of the runtime list: its build (CPU, CUDA) is the machine's choice, so the Makefile installs it
-first, at the version in TORCH below, from the index the user names.
+torch is left out: its build (CPU, CUDA) is the machine's choice, so the Makefile installs it first, from the
+index the user names.
 """
 
 from __future__ import annotations

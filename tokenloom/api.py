@@ -201,14 +201,14 @@ class Model:
         prompt_logprobs: int | None = None,
         adapter: str | None = None,
     ) -> tuple[Request, tuple[str, ...]]:
-        """The engine's request for these options (engine.request says what each one means), and the stop texts.
+        """The engine's request for these options (engine.request says what each means), and the stop texts.
 
         max_tokens: new ids at most; a prompt that leaves less room gets what is left.
         ignore_eos: the model's own end tokens do not end the answer.
         """
         if len(ids) >= self.context:
             raise ValueError(
-                f"prompt: {len(ids)} tokens, but {self.name} holds {self.context} for prompt and answer together"
+                f"prompt: {len(ids)} tokens, but {self.name} holds {self.context} for prompt and answer"
             )
         ends = () if ignore_eos else self.tokenizer.eos_ids
         request = Request(

@@ -1,10 +1,13 @@
 """From a model's files to an engine core that runs it: what it will take first, then the weights.
 
-Not the admission against a memory limit (`engine.host`). Imports torch, and only when called.
+Not the admission against a memory limit (`engine.host`). The native step is tried first on a CPU; torch is
+imported only when PyTorch answers.
 """
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +20,10 @@ if TYPE_CHECKING:
     from tokenloom.engine.choice import Matcher
     from tokenloom.engine.constraint import Constrainer
     from tokenloom.engine.request import Constraint
+    from tokenloom.model.features import ModelConfig
+    from tokenloom.step import Step
 
+log = logging.getLogger(__name__)
 GRID = 64
 SLOTS = 16
 CACHE_BYTES = 2 << 30
@@ -31,7 +37,10 @@ class Plan:
     """How a model would be loaded, and what it would take. `open` does it."""
 
     path: str
+    native: bool
+    """The native step runs it; else PyTorch."""
     dtype: str
+    """Of the weights: PyTorch's name, or the commonest block type on the native path."""
     device: str
     n_slots: int
     context: int
@@ -48,6 +57,18 @@ class Plan:
 
     def open(self) -> Core:
         """Reads the weights. ValueError or OSError for what cannot be read."""
+        return Core(
+            self._native_step() if self.native else self._torch_step(),
+            eos_ids=self.eos_ids,
+            grid=GRID,
+            budget_tok=self.budget_tok,
+            park_tok=self.budget_tok // PARKED_PART,
+            compile_constraint=_Compiler(Path(self.path), self.eos_ids, self.vocab_size),
+            speculate=self.speculate,
+            adapters=tuple(self.adapters),
+        )
+
+    def _torch_step(self) -> Step:
         from tokenloom.model.load import load_model
         from tokenloom.model.lora import load_adapter
         from tokenloom.model.step import TorchStep
@@ -55,17 +76,29 @@ class Plan:
         model = load_model(self.path, self.dtype, self.device)
         adapters = {name: load_adapter(folder) for name, folder in self.adapters.items()}
         context = None if self.context == model.config.context else self.context
-        step = TorchStep(model, self.n_slots, context, adapters)
-        return Core(
-            step,
-            eos_ids=self.eos_ids,
-            grid=GRID,
-            budget_tok=self.budget_tok,
-            park_tok=self.budget_tok // PARKED_PART,
-            compile_constraint=_Compiler(Path(self.path), self.eos_ids, self.vocab_size),
-            speculate=self.speculate,
-            adapters=tuple(adapters),
-        )
+        return TorchStep(model, self.n_slots, context, adapters)
+
+    def _native_step(self) -> Step:
+        from tokenloom.native.adapters import add_adapters
+        from tokenloom.native.open import open_native
+
+        step = open_native(Path(self.path), n_slots=self.n_slots, context=self.context)
+        add_adapters(step, self.adapters)
+        return step
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """What the two compute paths must say for a cache to be measured out."""
+
+    native: bool
+    dtype: str
+    device: str
+    config: ModelConfig
+    base: int
+    """Bytes without the cache."""
+    per_token: int
+    room: int | None
 
 
 def prepare(
@@ -81,27 +114,22 @@ def prepare(
 ) -> Plan:
     """Reads a model's settings and works out what it will take; no weights.
 
-    n_slots: sequences that run at once. context: positions of one; None = the model's, if the cache holds
-    them. cache_bytes: of keys and values. ValueError names the field, OSError the file.
+    dtype: "auto" takes the native step on a CPU where it can run the model, and PyTorch else; a type's name
+    always takes PyTorch. n_slots: sequences that run at once. context: positions of one; None = the model's,
+    if the cache holds them. cache_bytes: of keys and values. ValueError names the field, OSError the file.
     """
-    from tokenloom.model.load import pick_device, pick_dtype, read_config
-    from tokenloom.model.step import estimate
-
-    place = pick_device(device)
-    kind = str(pick_dtype(dtype, place)).removeprefix("torch.")
-    config = read_config(path)
     slots = SLOTS if n_slots is None else n_slots
     if slots < 1:
         raise BadRequest(f"n_slots is {slots}; it must be at least 1")
+    native = dtype == "auto" and (device == "cpu" or (device == "auto" and not _may_have_cuda()))
+    sizes = (_native_sizes(Path(path)) if native else None) or _torch_sizes(path, dtype, device, slots)
+    config, room = sizes.config, sizes.room
     if context is not None and not 1 <= context <= config.context:
         raise BadRequest(f"context is {context}; this model's is 1 to {config.context}")
-    base = estimate(config, slots, 0, kind)
-    per_token = estimate(config, 1, 1, kind) - estimate(config, 1, 0, kind)
-    room = _free_bytes(place)
     most = cache_bytes if cache_bytes is not None else CACHE_BYTES
     if room is not None and cache_bytes is None:
-        most = max(most, (room - base) * 3 // 4)
-    held_tok = max(most // per_token * PARKED_PART // (PARKED_PART + 1) // GRID * GRID, GRID)
+        most = max(most, (room - sizes.base) * 3 // 4)
+    held_tok = max(most // sizes.per_token * PARKED_PART // (PARKED_PART + 1) // GRID * GRID, GRID)
     wanted = config.context if context is None else context
     if context is not None and context > held_tok:
         raise BadRequest(f"context is {context}; {most} bytes of cache hold {held_tok} positions")
@@ -113,18 +141,49 @@ def prepare(
     cached = budget if room is None else slots * length
     return Plan(
         path=str(path),
-        dtype=kind,
-        device=str(place),
+        native=sizes.native,
+        dtype=sizes.dtype,
+        device=sizes.device,
         n_slots=slots,
         context=length,
         vocab_size=config.vocab_size,
         budget_tok=budget,
-        memory_bytes=base + (cached + budget // PARKED_PART) * per_token,
+        memory_bytes=sizes.base + (cached + budget // PARKED_PART) * sizes.per_token,
         room_bytes=room,
         eos_ids=tuple(config.eos_ids),
         adapters=dict(adapters or {}),
         speculate=speculate,
     )
+
+
+def _torch_sizes(path: str | Path, dtype: str, device: str, slots: int) -> _Sizes:
+    from tokenloom.model.load import pick_device, pick_dtype
+    from tokenloom.model.read import read_config
+    from tokenloom.model.step import estimate
+
+    place = pick_device(device)
+    kind = str(pick_dtype(dtype, place)).removeprefix("torch.")
+    config = read_config(path)
+    base = estimate(config, slots, 0, kind)
+    per_token = estimate(config, 1, 1, kind) - estimate(config, 1, 0, kind)
+    return _Sizes(False, kind, str(place), config, base, per_token, _free_bytes(place))
+
+
+def _native_sizes(path: Path) -> _Sizes | None:
+    """None where the native step does not run this model; the log says why."""
+    from tokenloom.native.open import NotNative, inspect
+
+    try:
+        seen = inspect(path)
+    except NotNative as error:
+        log.info("%s: PyTorch answers, for the native step lacks: %s", path, error)
+        return None
+    return _Sizes(True, seen.dtype, "cpu", seen.config, seen.base_bytes, seen.bytes_per_token, None)
+
+
+def _may_have_cuda() -> bool:
+    """Whether torch should be asked for a GPU: importing it takes seconds, looking for a device does not."""
+    return not sys.platform.startswith("linux") or any(Path("/dev").glob("nvidia[0-9]*"))
 
 
 def open_core(

@@ -1,4 +1,4 @@
-"""How fast each pair of dimensions turns in a rotary position embedding, for each kind of stretching. No torch.
+"""How fast each pair of dimensions turns in a rotary position embedding, by kind of stretching. No torch.
 
 Not the rotation itself (model.rope in PyTorch, native/src/model.cpp in C++). Sources: Su et al. 2021,
 arXiv:2104.09864; linear: Chen et al. 2023, arXiv:2306.15595; yarn (and ntk by parts): Peng et al. 2023,
@@ -54,7 +54,9 @@ def _yarn(rope: Rope, plain: np.ndarray, head_dim: int) -> np.ndarray:
     low, high = max(low, 0), min(high, head_dim - 1)
     if low == high:
         high += 0.001
-    ramp = ((np.arange(head_dim // 2, dtype=np.float32) - low) / (high - low)).clip(0.0, 1.0).astype(np.float32)
+    ramp = (
+        ((np.arange(head_dim // 2, dtype=np.float32) - low) / (high - low)).clip(0.0, 1.0).astype(np.float32)
+    )
     return plain / np.float32(rope.factor) * ramp + plain * (1 - ramp)
 
 

@@ -7,21 +7,18 @@ tensors: nothing is drawn at random, and what the file already holds in the aske
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from tokenloom.model import gpt2
-from tokenloom.model.config import from_hub
 from tokenloom.model.features import ModelConfig
+from tokenloom.model.read import BadModel, folder_config, gguf_config
 from tokenloom.model.transformer import Transformer
-from tokenloom.weights.gguf import Gguf, dequantise, open_gguf
-from tokenloom.weights.gguf_config import config_from_gguf
+from tokenloom.weights.gguf import dequantise, open_gguf
 from tokenloom.weights.names import HubTensor, hub_tensors
 from tokenloom.weights.safetensors import open_folder
 
@@ -34,10 +31,6 @@ IGNORED = (".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias")
 
 BLOCK = 1 << 18
 """Weights dequantised at a time."""
-
-
-class BadModel(ValueError):
-    """The weights do not fit the settings; the message names them."""
 
 
 def load_model(path: str | Path, dtype: str = "auto", device: str = "auto") -> Transformer:
@@ -89,15 +82,6 @@ def _fast_bf16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def read_config(path: str | Path) -> ModelConfig:
-    """The settings of a folder or `.gguf` file, without its weights."""
-    path = Path(path)
-    if path.is_dir():
-        return _folder_config(path)
-    with open_gguf(path) as gguf:
-        return _gguf_config(gguf)
-
-
 def assemble(
     config: ModelConfig, sources: Mapping[str, Source], dtype: torch.dtype, device: torch.device
 ) -> Transformer:
@@ -127,34 +111,8 @@ def _same_names(wanted: Iterable[str], found: Iterable[str]) -> None:
             raise BadModel(f"weights: {', '.join(names[:5])}{more} {what}; is config.json of another model?")
 
 
-def _folder_config(folder: Path) -> ModelConfig:
-    config = _json(folder / "config.json")
-    if config is None:
-        raise BadModel(f"config.json: missing from {folder}")
-    values = from_hub(config)
-    # Chat models list all the ids that end a turn in this file.
-    generation = _json(folder / "generation_config.json") or {}
-    eos = generation.get("eos_token_id")
-    if eos is not None:
-        more = tuple(eos) if isinstance(eos, list) else (int(eos),)
-        values = dataclasses.replace(values, eos_ids=tuple(dict.fromkeys((*values.eos_ids, *more))))
-    return values
-
-
-def _json(file: Path) -> dict[str, Any] | None:
-    if not file.is_file():
-        return None
-    try:
-        values = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise BadModel(f"{file}: is not JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise BadModel(f"{file}: found {type(values).__name__}, needs a JSON object")
-    return values
-
-
 def _folder(folder: Path) -> tuple[ModelConfig, dict[str, Source]]:
-    config = _folder_config(folder)
+    config = folder_config(folder)
     files = open_folder(folder)
 
     def source(name: str) -> Source:
@@ -173,17 +131,13 @@ def _folder(folder: Path) -> tuple[ModelConfig, dict[str, Source]]:
     return config, sources
 
 
-def _gguf_config(gguf: Gguf) -> ModelConfig:
-    return from_hub(config_from_gguf(gguf))
-
-
 def _gguf(path: Path, dtype: torch.dtype) -> tuple[ModelConfig, dict[str, Source]]:
     gguf = open_gguf(path)
 
     def source(tensor: HubTensor) -> Source:
         return lambda: _dequantise(tensor, dtype)
 
-    config = _gguf_config(gguf)
+    config = gguf_config(gguf)
     return config, {name: source(tensor) for name, tensor in hub_tensors(gguf).items()}
 
 

@@ -46,7 +46,7 @@ class Adapter:
         return max((a.shape[0] for layer in self.layers for a, _ in layer.values()), default=0)
 
     def placed(self, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> Adapter:
-        """The same, checked against the model's sizes and moved to it. Raises BadAdapter if it does not fit."""
+        """The same, checked against the model's sizes and moved to it. BadAdapter if it does not fit."""
         if len(self.layers) > config.n_layer:
             raise BadAdapter(f"layers: the adapter has {len(self.layers)}, the model {config.n_layer}")
         sizes = projection_sizes(config)

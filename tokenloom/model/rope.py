@@ -14,9 +14,9 @@ from tokenloom.model.frequency import angles
 
 
 def frequencies(rope: Rope, head_dim: int, context: int, length: int) -> tuple[torch.Tensor, float]:
-    """`model.frequency.angles` as a tensor (E/2,) float32 on the CPU, and the factor of cos and sin."""
-    turn, factor = angles(rope, head_dim, context, length)
-    return torch.from_numpy(turn), factor
+    """`frequency.angles` with a tensor (E/2,) float32."""
+    angle, factor = angles(rope, head_dim, context, length)
+    return torch.from_numpy(angle), factor
 
 
 def rope_table(

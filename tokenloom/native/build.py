@@ -1,7 +1,7 @@
 """Builds the native step with the machine's own C++ compiler: `python -m tokenloom.native.build`.
 
-Each instruction set is a file of its own with its own flags; which one runs is chosen when the library is loaded. Without
-a compiler nothing is lost but speed: the PyTorch path answers. Not a package build: wheels call `build` from setup.py.
+Each instruction set is a file of its own with its own flags; which one runs is chosen when the library is
+loaded. Without a compiler nothing is lost but speed: the PyTorch path answers.
 """
 
 from __future__ import annotations
@@ -23,11 +23,25 @@ STAMP = Path(__file__).parent / "_step.sha256"
 
 # Contracting a * b + c would give other bits on other machines; where it is wanted it is written as fma.
 COMMON = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-pthread")
-WARNINGS = ("-Wall", "-Wextra", "-Wno-uninitialized", "-Wno-maybe-uninitialized")  # GCC 12's own headers trip these
+WARNINGS = (
+    "-Wall",
+    "-Wextra",
+    "-Wno-uninitialized",
+    "-Wno-maybe-uninitialized",
+)  # GCC 12's own headers trip these
 X86 = {
-    "kernels_avx512.cpp": "-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni".split(),
-    "kernels_avxvnni.cpp": "-mavx2 -mfma -mf16c -mavxvnni".split(),
-    "kernels_avx2.cpp": "-mavx2 -mfma -mf16c".split(),
+    "kernels_avx512.cpp": [
+        "-mavx2",
+        "-mfma",
+        "-mf16c",
+        "-mavx512f",
+        "-mavx512bw",
+        "-mavx512vl",
+        "-mavx512dq",
+        "-mavx512vnni",
+    ],
+    "kernels_avxvnni.cpp": ["-mavx2", "-mfma", "-mf16c", "-mavxvnni"],
+    "kernels_avx2.cpp": ["-mavx2", "-mfma", "-mf16c"],
 }
 ARM = {"kernels_neon.cpp": ["-march=armv8.2-a+dotprod+fp16"]}
 EVERYWHERE: dict[str, list[str]] = {"kernels_portable.cpp": [], "dispatch.cpp": [], "model.cpp": []}

@@ -1,4 +1,4 @@
-"""The native step's C interface (src/step.h), through ctypes. No torch, no logic: structs, signatures, loading."""
+"""The native step's C interface (src/step.h), through ctypes: structs, signatures, loading."""
 
 from __future__ import annotations
 
@@ -26,11 +26,14 @@ class CConfig(c.Structure):
     """Sizes of the model, its tables and its norm."""
 
     _fields_ = (
-        *((name, c.c_int32) for name in "n_layer n_head n_kv_head dim head_dim ffn_dim vocab_size".split()),
-        *((name, c.c_int32) for name in "context n_slots n_threads rope_pairs".split()),
+        *(
+            (name, c.c_int32)
+            for name in ["n_layer", "n_head", "n_kv_head", "dim", "head_dim", "ffn_dim", "vocab_size"]
+        ),
+        *((name, c.c_int32) for name in ["context", "n_slots", "n_threads", "rope_pairs"]),
         ("norm_eps", c.c_float),
         ("attn_scale", c.c_float),
-        *((name, c.c_void_p) for name in "cos sin windows final_norm".split()),
+        *((name, c.c_void_p) for name in ["cos", "sin", "windows", "final_norm"]),
     )
 
 
@@ -38,8 +41,8 @@ class CLayer(c.Structure):
     """The weights of one layer."""
 
     _fields_ = (
-        *((name, c.c_void_p) for name in "attn_norm ffn_norm q_norm k_norm".split()),
-        *((name, CMatrix) for name in "q k v o gate up down".split()),
+        *((name, c.c_void_p) for name in ["attn_norm", "ffn_norm", "q_norm", "k_norm"]),
+        *((name, CMatrix) for name in ["q", "k", "v", "o", "gate", "up", "down"]),
     )
 
 
@@ -53,7 +56,7 @@ class CRow(c.Structure):
     """New tokens of one sequence."""
 
     _fields_ = (
-        *((name, c.c_int32) for name in "slot start n_ids want adapter".split()),
+        *((name, c.c_int32) for name in ["slot", "start", "n_ids", "want", "adapter"]),
         ("ids", c.c_void_p),
         ("ranges", c.c_void_p),
         ("n_ranges", c.c_int32),

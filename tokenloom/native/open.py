@@ -1,25 +1,27 @@
-"""Opens a model for the native step: GGUF blocks as they lie in the file; a Hub folder's weights cut to Q8_0 blocks once.
+"""Opens a model for the native step: GGUF blocks as they lie in the file, a Hub folder's cut to Q8_0 once.
 
-The cut is a GGUF file of its own kind (Hub names, no tokenizer), kept beside the folder and made anew when the folder's
-weights change. Not for users to load elsewhere: `loom export` makes those.
+The cut is a GGUF file of its own kind (Hub names, no tokenizer), kept beside the folder and made anew when
+the folder's weights change. It is not for other programs.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tokenloom.config import home
-from tokenloom.model.config import from_hub
 from tokenloom.model.features import ModelConfig
+from tokenloom.model.read import gguf_config, read_config
 from tokenloom.native.step import Blocks, NativeStep, missing
+from tokenloom.weights.blocks import BlockType
 from tokenloom.weights.errors import BadFile
 from tokenloom.weights.gguf import dequantise, open_gguf
-from tokenloom.weights.gguf_config import config_from_gguf
 from tokenloom.weights.names import hub_tensors
 
 CUT = "tokenloom-q8_0"
@@ -28,6 +30,39 @@ Q8_0 = 8
 
 class NotNative(Exception):
     """The native step cannot run this model; the message says what it lacks."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a model would take on the native path."""
+
+    config: ModelConfig
+    dtype: str
+    """The commonest block type."""
+    base_bytes: int
+    """Weights and one step's work, without the cache."""
+    bytes_per_token: int
+
+
+def inspect(path: Path) -> Seen:
+    """Whether the native step runs a GGUF file or Hub folder, and what it takes. Raises NotNative."""
+    config = read_config(path)
+    types: dict[str, int] = {}
+    if path.is_dir():
+        weights = config.n_params * 34 // 32
+    else:
+        with open_gguf(path) as gguf:
+            tensors = hub_tensors(gguf)
+            types = {n: int(t.type) for n, t in tensors.items() if len(t.shape) == 2}
+            weights = sum(t.source.nbytes for t in tensors.values())
+    lacking = missing(config, types)
+    if lacking is not None:
+        raise NotNative(lacking)
+    commonest = Counter(types.values()).most_common(1)[0][0] if types else Q8_0
+    widths = 4 * config.dim + 4 * config.ffn_dim + (config.n_head + 2 * config.n_kv_head) * config.head_dim
+    work = 512 * widths * 6 + config.vocab_size * 4 * 16
+    per_token = config.n_layer * config.n_kv_head * config.head_dim * 4
+    return Seen(config, BlockType(commonest).name.lower(), weights + work, per_token)
 
 
 def open_native(
@@ -42,30 +77,22 @@ def open_native(
 
     progress: told (tensors done, in all) while a folder is cut to blocks for the first time.
     """
+    inspect(path)
     if path.is_dir():
-        config = from_hub(json.loads((path / "config.json").read_text(encoding="utf-8")))
-        _ask(config, {})
+        config, pairs = read_config(path), False
         matrices, vectors = _read_cut(_cut(path, progress))
-        pairs = False
     else:
         config, matrices, vectors, pairs = _read_gguf(path)
-    _ask(config, {name: blocks.type for name, blocks in matrices.items()})
     return NativeStep(
         config, matrices, vectors, n_slots=n_slots, context=context, threads=threads, pairs=pairs
     )
-
-
-def _ask(config: ModelConfig, types: Mapping[str, int]) -> None:
-    lacking = missing(config, types)
-    if lacking is not None:
-        raise NotNative(lacking)
 
 
 def _read_gguf(path: Path) -> tuple[ModelConfig, dict[str, Blocks], dict[str, np.ndarray], bool]:
     """Everything in the file's own order of rows; the last value says whether heads are interleaved."""
     matrices, vectors, pairs = {}, {}, False
     with open_gguf(path) as gguf:
-        config = from_hub(config_from_gguf(gguf))
+        config = gguf_config(gguf)
         for name, tensor in hub_tensors(gguf).items():
             pairs = pairs or tensor.heads > 0
             if len(tensor.shape) == 2 and tensor.rows is None:

@@ -1,6 +1,7 @@
 """`NativeStep`: the fast compute path on CPUs, behind the same contract as the PyTorch one (tokenloom.step).
 
-Blocks of weights run as they are in the GGUF file, mapped, never rounded again; activations are int8 in blocks of 32.
+Blocks of weights run as they are in the GGUF file, mapped, never rounded again; activations are int8 in
+blocks of 32.
 Each row's bits depend on that row alone: not on the batch, the chunking, the threads or the instruction set.
 """
 
@@ -129,7 +130,9 @@ class NativeStep:
             windows,
             norm,
         )
-        layers = (CLayer * config.n_layer)(*(self._layer(i, matrices, vectors) for i in range(config.n_layer)))
+        layers = (CLayer * config.n_layer)(
+            *(self._layer(i, matrices, vectors) for i in range(config.n_layer))
+        )
         embedding = self._matrix(matrices, vectors, "model.embed_tokens")
         tied = "lm_head.weight" not in matrices
         output = embedding if tied else self._matrix(matrices, vectors, "lm_head")
@@ -149,7 +152,7 @@ class NativeStep:
 
     def _layer(self, i: int, matrices: Mapping[str, Blocks], vectors: Mapping[str, np.ndarray]) -> CLayer:
         at, config = f"model.layers.{i}.", self.config
-        norms = [
+        norms: list[int | None] = [
             self._vector(vectors, f"{at}{name}.weight", config.dim)
             for name in ("input_layernorm", "post_attention_layernorm")
         ]
@@ -169,7 +172,9 @@ class NativeStep:
             raise ValueError(f"{name}: shape {value.shape}, ({size},) needed")
         return self._hold(value.astype(np.float32, copy=False))
 
-    def _matrix(self, matrices: Mapping[str, Blocks], vectors: Mapping[str, np.ndarray], name: str) -> CMatrix:
+    def _matrix(
+        self, matrices: Mapping[str, Blocks], vectors: Mapping[str, np.ndarray], name: str
+    ) -> CMatrix:
         blocks = matrices[f"{name}.weight"]
         bias = vectors.get(f"{name}.bias")
         rows = blocks.data.shape[0]
@@ -193,7 +198,9 @@ class NativeStep:
         wire = (CRow * len(rows))()
         for i, (row, answer) in enumerate(zip(rows, answers, strict=True)):
             ids = np.ascontiguousarray(row.ids, np.int32)
-            ranges = None if row.allowed is None else np.ascontiguousarray(row.allowed, np.int32).reshape(-1, 2)
+            ranges = (
+                None if row.allowed is None else np.ascontiguousarray(row.allowed, np.int32).reshape(-1, 2)
+            )
             keep += [ids] if ranges is None else [ids, ranges]
             wire[i] = CRow(
                 row.slot,
@@ -212,9 +219,10 @@ class NativeStep:
         return answers
 
     def _answers(self, rows: Sequence[Row]) -> list[np.ndarray | None]:
-        """Room for the logits; what neighbours ask of the whole vocabulary adjoins, so that it is one product."""
+        """Room for the logits; what rows ask of the whole vocabulary adjoins, so that it is one product."""
         whole = np.empty((sum(row.want for row in rows if row.allowed is None), self.vocab_size), np.float32)
-        at, out = 0, []
+        out: list[np.ndarray | None] = []
+        at = 0
         for row in rows:
             if row.want == 0:
                 out.append(None)
@@ -262,8 +270,8 @@ class NativeStep:
         return tuple(self._adapters)
 
     def add_adapter(self, name: str, factors: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
-        """factors: by Hub name of the product ("model.layers.0.self_attn.q_proj"), a (rank, in) and b (out, rank)
-        float32, b already scaled.
+        """factors: by Hub name of the product ("model.layers.0.self_attn.q_proj"), a (rank, in) and b
+        (out, rank) float32, b already scaled.
         """
         pairs = (CPair * (self.config.n_layer * len(PARTS)))()
         known = {f"model.layers.{i}.{HUB[p]}" for i in range(self.config.n_layer) for p in PARTS}
