@@ -13,20 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tokenloom.engine.process import Status
 from tokenloom.engine.request import Delta, Finish, Request, TokenLogprob, Usage
+from tokenloom.engine.status import ModelInfo, ModelStatus
 from tokenloom.tokens.text import Tokenizer, load_tokenizer
 
 COMMAND = re.compile(
     r"SAY\((?P<say>.*?)\)YAS|LOOP\((?P<loop>.*?)\)POOL|(?P<hang>HANG)|(?P<break>BREAK)", re.DOTALL
 )
 Sink = Callable[[list[Delta]], None]
-
-
-@dataclass(frozen=True)
-class Info:
-    name: str
-    vocab_size: int
-    context: int
 
 
 @dataclass(frozen=True)
@@ -83,12 +78,13 @@ class FakeEngine:
         dtype: str = "",
         device: str = "",
         adapters: dict[str, str] | None = None,
-    ) -> Info:
+    ) -> ModelInfo:
         time.sleep(self.load_s)
         if self.load_error is not None:
             raise ValueError(self.load_error)
         self._tokenizers[name] = load_tokenizer(Path(path))
-        return Info(name, self._tokenizers[name].vocab_size, self.context)
+        size = self._tokenizers[name].vocab_size
+        return ModelInfo(name, path, size, self.context, "float32", "cpu", 0, 4)
 
     def submit(self, request: Request, sink: Sink) -> None:
         tokenizer = self._tokenizers[request.model]
@@ -112,8 +108,13 @@ class FakeEngine:
         for job in gone:
             job.sink([Delta(request_id, job.choice, finish="abort")])
 
-    def status(self) -> dict[str, object]:
-        return {"open": self.open}
+    @property
+    def alive(self) -> bool:
+        return not self.closed
+
+    def status(self) -> Status:
+        models = {name: ModelStatus("ready", None, {"running": self.open}) for name in self._tokenizers}
+        return Status(self.alive, 1, 0, models, None, 0)
 
     def close(self) -> None:
         self.closed = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,11 @@ from tokenloom.serve.models import Loaded
 from tokenloom.serve.schema_sampling import Sampled
 from tokenloom.tokens.stream import TextStream
 from tokenloom.tokens.text import Tokenizer
+
+# The engine's news have words and no codes; these are the words it uses.
+CONSTRAINT = re.compile(r"^constraint(\.text|\.kind)?( \(\w+\))?( is)?")
+TOO_MUCH = ("the request needs", "the request may need")
+AGAIN = re.compile(r"ask again|stays down|was unloaded|was closed|can be made free")
 
 
 @dataclass(frozen=True)
@@ -170,7 +176,7 @@ async def answers(
     desk: Desk,
     model: Loaded,
     requests: Sequence[Request],
-    stops: Sequence[str],
+    body: Sampled,
     count: Count,
     shown: Collection[str] = (),
     enough: Collection[int] = (),
@@ -184,7 +190,7 @@ async def answers(
     prompts: dict[str, tuple[TokenLogprob | None, ...]] = {}
     for at, request in enumerate(requests):
         for number in range(request.n):
-            stream = TextStream(model.tokenizer, tuple(stops), shown)
+            stream = TextStream(model.tokenizer, body.stops(), shown)
             ends = () if request.stop_ids else model.tokenizer.eos_ids
             open_[request.id, number] = _Choice(at * request.n + number, model.tokenizer, stream, ends)
         count.prompt += len(request.ids)
@@ -197,7 +203,7 @@ async def answers(
                     for delta in await ticket.news():
                         if delta.finish in ("error", "abort"):
                             ticket.abort()
-                            raise failure(delta)
+                            raise failure(delta, body.constraint_field())
                         choice = open_[delta.request, delta.choice]
                         if delta.prompt:
                             prompts[delta.request] = delta.prompt
@@ -221,8 +227,15 @@ def _finished(desk: Desk, model: Loaded, count: Count, choice: _Choice, delta: D
     desk.metrics.finished(model.name, delta.usage, choice.generated, delta.choice == 0)
 
 
-def failure(delta: Delta) -> ApiError:
-    """Why the engine gave up, as an error."""
+def failure(delta: Delta, constraint: str) -> ApiError:
+    """Why the engine gave up, as an error. constraint: what the asker calls the constraint."""
     if delta.finish == "abort":
         return ApiError(503, "The server stopped this answer.", code="aborted", retry_after_s=2)
-    return ApiError(500, delta.error or "The engine gave no reason.", code="engine_error")
+    message = delta.error or "The engine gave no reason."
+    if message.startswith("constraint"):
+        return bad_request(CONSTRAINT.sub(f"{constraint}:", message), constraint, "invalid_constraint")
+    if message.startswith(TOO_MUCH):
+        return bad_request(message, None, "request_too_large")
+    if AGAIN.search(message):
+        return ApiError(503, message, code="engine_unavailable", retry_after_s=2)
+    return ApiError(500, message, code="engine_error")

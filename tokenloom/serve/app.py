@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,8 +14,8 @@ from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
 from tokenloom import __version__, hub
-from tokenloom.serve import chat, completions, errors, openapi, pages
-from tokenloom.serve.body import Model, checked, read_json
+from tokenloom.serve import dispatch, errors, openapi, pages, tasks
+from tokenloom.serve.body import read_json
 from tokenloom.serve.bridge import ClientGone, Engine
 from tokenloom.serve.desk import Desk
 from tokenloom.serve.errors import ApiError
@@ -27,6 +27,7 @@ from tokenloom.serve.models import RETRY_S, Models, Place
 from tokenloom.serve.schema_chat import ChatRequest
 from tokenloom.serve.schema_completions import CompletionRequest
 from tokenloom.serve.settings import Settings
+from tokenloom.serve.tasks import TaskRequest
 from tokenloom.serve.upstream import Upstream
 
 DESCRIPTION = "OpenAI's API over models on this machine."
@@ -60,7 +61,7 @@ def create_app(
     _own_routes(app, desk)
     _openai_routes(app, desk)
     pages.install(app, settings.studio, keys)
-    openapi.install(app, (ChatRequest, CompletionRequest))
+    openapi.install(app, (ChatRequest, CompletionRequest, TaskRequest))
     app.state.desk = desk
     app.state.routes = [path for path in (getattr(route, "path", "") for route in app.routes) if path]
     return app
@@ -85,14 +86,19 @@ def _lifespan(desk: Desk) -> Any:
 def _own_routes(app: FastAPI, desk: Desk) -> None:
     @app.get("/health", responses=openapi.errors(503))
     async def health() -> Response:
-        """ok, or loading while the first model loads. Needs no key and names no model."""
-        if desk.models.starting:
-            return JSONResponse({"status": "loading"}, 503, {"retry-after": str(int(RETRY_S))})
-        return JSONResponse({"status": "ok"})
+        """ok; loading while the first model loads; restarting while the engine does. Needs no key."""
+        alive = desk.engine is None or desk.engine.alive
+        if alive and not desk.models.starting:
+            return JSONResponse({"status": "ok"})
+        status = "loading" if alive else "restarting"
+        return JSONResponse({"status": status}, 503, {"retry-after": str(int(RETRY_S))})
 
     @app.get("/metrics", responses=openapi.errors(*openapi.AUTH))
     async def figures() -> Response:
         """Figures for Prometheus."""
+        desk.metrics.in_flight.set(desk.queue.taken)
+        if desk.engine is not None:
+            desk.metrics.engine(await asyncio.to_thread(desk.engine.status))
         text, kind = desk.metrics.text()
         return Response(text, media_type=kind)
 
@@ -133,7 +139,7 @@ def _openai_routes(app: FastAPI, desk: Desk) -> None:
     )
     async def chat_completions(request: Request) -> Response:
         """An answer to a conversation."""
-        return await _ask(desk, request, "/chat/completions", ChatRequest, chat.answer)
+        return await dispatch.answer_chat(desk, request, await read_json(request))
 
     @app.post(
         "/v1/completions",
@@ -142,23 +148,22 @@ def _openai_routes(app: FastAPI, desk: Desk) -> None:
     )
     async def text_completions(request: Request) -> Response:
         """A continuation of a text."""
-        return await _ask(desk, request, "/completions", CompletionRequest, completions.answer)
+        return await dispatch.answer_completion(desk, request, await read_json(request))
+
+    @app.get("/v1/tasks", responses=openapi.errors(*openapi.AUTH))
+    async def listed_tasks() -> Response:
+        """The declared tasks with their fields."""
+        return JSONResponse(tasks.listed())
+
+    @app.post(
+        "/v1/tasks/{name}",
+        responses={**openapi.streams("The answer, as chat or completions give it."), **asked},
+        openapi_extra=openapi.takes(TaskRequest),
+    )
+    async def run_task(request: Request, name: str) -> Response:
+        """One task, run."""
+        return await tasks.run(desk, request, name)
 
     @app.exception_handler(ClientGone)
     async def gone(request: Request, error: ClientGone) -> Response:
         return Response(status_code=499)
-
-
-async def _ask(
-    desk: Desk,
-    request: Request,
-    path: str,
-    kind: type[Model],
-    answer: Callable[[Desk, Request, Model], Awaitable[Response]],
-) -> Response:
-    """The answer of a model here, or of the upstream server where the model is not one of ours."""
-    value = await read_json(request)
-    name = value.get("model")
-    if desk.upstream is not None and isinstance(name, str) and desk.models.split(name) is None:
-        return await desk.upstream.forward(request, path, value)
-    return await answer(desk, request, checked(kind, value))

@@ -7,14 +7,16 @@ client that goes away frees its slot, whatever the reason.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from starlette.requests import Request as HttpRequest
 from starlette.types import Receive
 
+from tokenloom.engine.process import Status
 from tokenloom.engine.request import Delta, Request
+from tokenloom.engine.status import ModelInfo
 
 T = TypeVar("T")
 
@@ -22,12 +24,14 @@ T = TypeVar("T")
 class Engine(Protocol):
     """What serving needs of engine.process.EngineProcess."""
 
+    @property
+    def alive(self) -> bool: ...
     def load(
-        self, name: str, path: str, *, dtype: str, device: str, adapters: dict[str, str] | None
-    ) -> Any: ...
+        self, name: str, path: str, *, dtype: str, device: str, adapters: Mapping[str, str] | None
+    ) -> ModelInfo: ...
     def submit(self, request: Request, sink: Callable[[list[Delta]], None]) -> None: ...
     def abort(self, request_id: str) -> None: ...
-    def status(self) -> Any: ...
+    def status(self) -> Status: ...
     def close(self) -> None: ...
 
 

@@ -138,7 +138,7 @@ async def _news(
 ) -> AsyncGenerator[tuple[News, list[dict[str, Any]]], None]:
     """The news of each choice with the deltas of its message; finish is what the client is told."""
     enough: set[int] = set()
-    run = answers(desk, chat.model, [chat.request], chat.body.stops(), count, chat.tooling.shown, enough)
+    run = answers(desk, chat.model, [chat.request], chat.body, count, chat.tooling.shown, enough)
     async with aclosing(run) as all_news:
         async for news in all_news:
             reader = readers[news.index]

@@ -216,8 +216,9 @@ async def collect(desk: Desk, completion: Completion) -> dict[str, Any]:
     writers = completion.writers()
     choices: list[dict[str, Any]] = [{} for _ in writers]
     lists = [Lists() for _ in writers]
-    stops = completion.body.stops()
-    async with aclosing(answers(desk, completion.model, completion.requests, stops, count)) as all_news:
+    async with aclosing(
+        answers(desk, completion.model, completion.requests, completion.body, count)
+    ) as all_news:
         async for news in all_news:
             new = writers[news.index].push(news)
             if new["logprobs"] is not None:
@@ -235,8 +236,9 @@ async def _events(desk: Desk, completion: Completion) -> AsyncGenerator[bytes, N
     head = completion.head()
     usage = {"usage": None} if completion.body.include_usage() else {}
     writers = completion.writers()
-    stops = completion.body.stops()
-    async with aclosing(answers(desk, completion.model, completion.requests, stops, count)) as all_news:
+    async with aclosing(
+        answers(desk, completion.model, completion.requests, completion.body, count)
+    ) as all_news:
         async for news in all_news:
             yield sse.event({**head, "choices": [writers[news.index].push(news)], **usage})
     if completion.body.include_usage():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
+from tokenloom.engine.process import Status
 from tokenloom.engine.request import Usage
 
 ROUTES = (
@@ -48,9 +49,17 @@ class Metrics:
             "Requests in the engine, running and waiting.",
             registry=self.registry,
         )
-        self._engine = Gauge(
-            "tokenloom_engine", "What the engine says of itself.", ["model", "figure"], registry=self.registry
+        self._restarts = self._gauge("tokenloom_engine_restarts", "Times the engine's process was restarted.")
+        self._memory = self._gauge("tokenloom_engine_memory_bytes", "What loaded models were admitted with.")
+        self._models = Gauge(
+            "tokenloom_engine_figures",
+            "Slots, cache positions, running, waiting and parked requests, counters.",
+            ["model", "figure"],
+            registry=self.registry,
         )
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, registry=self.registry)
 
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(name, text, ["model"], registry=self.registry)
@@ -84,8 +93,14 @@ class Metrics:
     def left(self) -> None:
         self._aborted.inc()
 
-    def engine(self, model: str, figure: str, value: float) -> None:
-        self._engine.labels(model, figure).set(value)
+    def engine(self, status: Status) -> None:
+        """What the engine's process says of itself and of each model."""
+        self._restarts.set(status.restarts)
+        self._memory.set(status.memory_used)
+        self._models.clear()
+        for model, found in status.models.items():
+            for figure, value in found.figures.items():
+                self._models.labels(model, figure).set(value)
 
     def text(self) -> tuple[bytes, str]:
         return generate_latest(self.registry), CONTENT_TYPE_LATEST

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tokenloom import __version__, hub
+from tokenloom.engine.status import ModelInfo
 from tokenloom.serve.bridge import Engine
 from tokenloom.serve.errors import ApiError
 from tokenloom.serve.settings import Settings
@@ -56,7 +57,7 @@ class _Entry:
     created: int = field(default_factory=lambda: int(time.time()))
     task: asyncio.Task[None] | None = None
     tokenizer: Tokenizer | None = None
-    info: Any = None
+    info: ModelInfo | None = None
     error: str | None = None
     failed_at: float | None = None
 
@@ -152,6 +153,7 @@ class Models:
         if entry.info is None:
             await self._wait(entry)
         assert entry.tokenizer is not None
+        assert entry.info is not None
         fingerprint = hashlib.sha256(f"{__version__} {name} {entry.tokenizer.hash}".encode()).hexdigest()
         return Loaded(
             name=name,
@@ -193,7 +195,7 @@ class Models:
             entry.error, entry.failed_at = str(error), time.monotonic()
             log.error("%s cannot be loaded: %s", place.name, error)
 
-    def _ask_engine(self, place: Place) -> Any:
+    def _ask_engine(self, place: Place) -> ModelInfo:
         assert self._engine is not None
         return self._engine.load(
             place.name,

@@ -233,6 +233,11 @@ class ChatRequest(Sampled):
             return Constraint("json") if schema is None else Constraint("json_schema", json.dumps(schema))
         return None
 
+    def constraint_field(self) -> str:
+        if self.structured_outputs is not None:
+            return "structured_outputs"
+        return "tools" if self.tools else "response_format"
+
     def dicts(self) -> list[dict[str, Any]]:
         """The messages as chat templates know them."""
         found = []

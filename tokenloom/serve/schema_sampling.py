@@ -130,6 +130,10 @@ class Sampled(Body):
             return ()
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
+    def constraint_field(self) -> str:
+        """The field that the engine's constraint came from."""
+        return "structured_outputs"
+
     def choices(self) -> int:
         return 1 if self.n is None else self.n
 

@@ -1,0 +1,33 @@
+"""Who answers a body: a model here, or the upstream server where the model is not one of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from tokenloom.serve import chat, completions
+from tokenloom.serve.body import checked
+from tokenloom.serve.desk import Desk
+from tokenloom.serve.schema_chat import ChatRequest
+from tokenloom.serve.schema_completions import CompletionRequest
+
+
+def goes_upstream(desk: Desk, value: Mapping[str, Any]) -> bool:
+    """The model it names is not offered here, and there is a server behind."""
+    name = value.get("model")
+    return desk.upstream is not None and isinstance(name, str) and desk.models.split(name) is None
+
+
+async def answer_chat(desk: Desk, http: HttpRequest, value: Mapping[str, Any]) -> Response:
+    if desk.upstream is not None and goes_upstream(desk, value):
+        return await desk.upstream.forward(http, "/chat/completions", value)
+    return await chat.answer(desk, http, checked(ChatRequest, value))
+
+
+async def answer_completion(desk: Desk, http: HttpRequest, value: Mapping[str, Any]) -> Response:
+    if desk.upstream is not None and goes_upstream(desk, value):
+        return await desk.upstream.forward(http, "/completions", value)
+    return await completions.answer(desk, http, checked(CompletionRequest, value))

@@ -1,0 +1,97 @@
+"""The declared tasks over HTTP: GET /v1/tasks lists them, POST /v1/tasks/{name} runs one.
+
+A task becomes an ordinary chat or completion, here or upstream, and its answer has that route's shape. The
+steps after it (trim, label) are done on a whole answer; a stream comes as the model writes it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import model_validator
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+
+from tokenloom import tasks
+from tokenloom.serve import dispatch
+from tokenloom.serve.body import Body, checked, read_json
+from tokenloom.serve.desk import Desk
+from tokenloom.serve.errors import ApiError
+
+
+class TaskRequest(Body):
+    model: str | None = None
+    """The first on offer when not given."""
+    fields: dict[str, Any]
+    """The task's fields, as GET /v1/tasks declares them."""
+    lang: Literal["en", "zh"] = "en"
+    stream: bool = False
+    publish: bool = False
+    """The text comes with its visible label, to be published as it is."""
+
+    @model_validator(mode="after")
+    def _together(self) -> TaskRequest:
+        if self.publish and self.stream:
+            raise ValueError("publish labels a whole answer; leave stream out")
+        return self
+
+
+def listed() -> dict[str, Any]:
+    return {"object": "list", "data": [tasks.fields_json(task) for task in tasks.tasks().values()]}
+
+
+async def run(desk: Desk, http: HttpRequest, name: str) -> Response:
+    """The answer of one task."""
+    known = tasks.tasks()
+    if name not in known:
+        raise ApiError(404, f"No task {name!r}; there are: {', '.join(known)}.", code="task_not_found")
+    task = known[name]
+    asked = checked(TaskRequest, await read_json(http))
+    try:
+        prompt = tasks.build(task, asked.fields, asked.lang)
+    except tasks.FieldError as error:
+        raise _named(str(error), task) from None
+    value: dict[str, Any] = {**prompt.sampling, "model": asked.model or await default_model(desk)}
+    value["stream"] = asked.stream
+    if prompt.kind == "chat":
+        answer = await dispatch.answer_chat(desk, http, {**value, "messages": list(prompt.messages)})
+    else:
+        answer = await dispatch.answer_completion(desk, http, {**value, "prompt": prompt.text})
+    if asked.stream or answer.status_code != 200:
+        return answer
+    whole = _finished(task, asked, json.loads(bytes(answer.body)))
+    seed = answer.headers.get("x-tokenloom-seed")
+    return JSONResponse(whole, headers={} if seed is None else {"x-tokenloom-seed": seed})
+
+
+async def default_model(desk: Desk) -> str:
+    names = desk.models.names()
+    if not names and desk.upstream is not None:
+        names = [card["id"] for card in await desk.upstream.cards()]
+    if not names:
+        raise ApiError(
+            404, "model: none is on offer; run `loom pull smollm2`", param="model", code="model_not_found"
+        )
+    return names[0]
+
+
+def _named(message: str, task: tasks.Task) -> ApiError:
+    name = message.partition(" ")[0]
+    param = f"fields.{name}" if name in {field.name for field in task.fields} else "fields"
+    return ApiError(422, message, param=param, code="invalid_value")
+
+
+def _finished(task: tasks.Task, asked: TaskRequest, whole: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer with the task's steps done on each choice's text."""
+    choices = []
+    for choice in whole["choices"]:
+        if "message" in choice:
+            message = choice["message"]
+            text = tasks.finish(task, message["content"] or "", asked.lang, asked.publish)
+            choices.append({**choice, "message": {**message, "content": text}})
+        else:
+            text = tasks.finish(task, choice["text"], asked.lang, asked.publish)
+            choices.append({**choice, "text": text})
+    return {**whole, "choices": choices}
