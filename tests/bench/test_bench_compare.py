@@ -260,10 +260,11 @@ def test_an_environment_is_made_once_and_again_when_packages_change(
     assert peers.missing(peer, found) is None
     peers.prepare(peer, found, lambda text: None)
     assert len(commands) == 3
-    newer = peers.Peer("p", "llama.cpp", "p", ("numpy>2",), "gguf", "any")
+    newer = peers.Peer("p", "llama.cpp", "p", ("numpy>2",), "gguf", "any", without=("extra",))
     assert peers.missing(newer, found) is not None
     peers.prepare(newer, found, lambda text: None)
-    assert commands[-1][-1] == "numpy>2"
+    assert commands[-2][-1] == "numpy>2"
+    assert commands[-1][-4:] == ["uninstall", "-q", "-y", "extra"]
 
 
 def test_a_setup_that_fails_says_how_and_is_not_taken_for_done(

@@ -46,6 +46,8 @@ class Peer:
     """What it computes with, for the record."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Passed to the worker."""
+    without: tuple[str, ...] = ()
+    """Packages that others draw in, taken out again: they are not used, and can be of another build."""
 
 
 HUGGING = (TORCH, "transformers==5.23.0")
@@ -81,7 +83,7 @@ PEERS: tuple[Peer, ...] = (
         "onnxruntime-genai",
         "onnxruntime-genai",
         "onnxruntime-genai",
-        (*HUGGING, "onnxruntime-genai==0.18.0", "onnx", "onnx-ir"),
+        (*HUGGING, "onnxruntime-genai==0.18.0", "onnxruntime==1.31.1", "onnx", "onnx-ir"),
         "onnx",
         "int4 weights in blocks of 32, int8 arithmetic (accuracy level 4), made from the bf16 folder",
     ),
@@ -89,9 +91,10 @@ PEERS: tuple[Peer, ...] = (
         "openvino-genai",
         "openvino-genai",
         "openvino-genai",
-        (TORCH, "openvino-genai", "optimum-intel[openvino]"),
+        (TORCH, "openvino-genai==2026.4.1.0", "optimum-intel[openvino]==2.2.0"),
         "openvino",
-        "int8 weights, made from the bf16 folder",
+        "int8 weights a channel (asymmetric), made from the bf16 folder; arithmetic as OpenVINO picks it",
+        without=("torchvision",),
     ),
 )
 NAMES = tuple(peer.name for peer in PEERS)
@@ -144,6 +147,8 @@ def prepare(peer: Peer, found: Found, say: Say = print) -> None:
         if index and TORCH in peer.packages:
             _run(peer, [*pip, TORCH, "--index-url", index])
         _run(peer, [*pip, *peer.packages])
+        if peer.without:
+            _run(peer, [str(interpreter(peer)), "-m", "pip", "uninstall", "-q", "-y", *peer.without])
         (place(peer) / "tokenloom.json").write_text(_wanted(peer), encoding="utf-8")
     target = model_path(peer, found)
     if not target.exists():
