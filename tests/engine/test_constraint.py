@@ -209,8 +209,26 @@ def test_forced_ids_are_what_must_come(bpe: Tokenizer, constrainer: Constrainer)
     for id in forced:
         assert matcher.mask(PADDED)[id]
         matcher.accept(id)
-    endless = constrainer.compile(Constraint("grammar", 'start: "a" start'))
-    assert len(endless.forced(7)) == 7
+
+
+def test_a_forced_run_is_followed_and_left(bpe: Tokenizer, constrainer: Constrainer) -> None:
+    long = constrainer.compile(Constraint("regex", "a{9000}b"))
+    start = time.process_time()
+    for _ in range(2000):
+        [id] = long.forced(1)
+        long.accept(id)
+    assert time.process_time() - start < 5, "each step looks through the whole run again"
+    assert len(long.forced(7)) == 7
+    matcher = constrainer.compile(Constraint("regex", "(true|tame|to be)[0-9]"))
+    for text in ("t", "r"):
+        matcher.accept(bpe.encode(text).ids[0])
+    assert bpe.decode(matcher.forced()) == "ue"
+    matcher.accept(bpe.encode("u").ids[0])
+    assert bpe.decode(matcher.forced()) == "e"
+    matcher.accept(bpe.encode("e").ids[0])
+    assert matcher.forced() == []
+    matcher.accept(bpe.encode("7").ids[0])
+    assert matcher.done
 
 
 def test_blanks_in_json_are_bounded(bpe: Tokenizer, constrainer: Constrainer) -> None:

@@ -115,6 +115,9 @@ class Matcher:
         self._state = state
         self.done: bool = state.is_stopped()
         """The text is complete and nothing may follow."""
+        self._run: list[int] = []
+        """A forced run being followed, and how far; it may be long, and looking for it costs as much."""
+        self._at = 0
 
     @property
     def may_end(self) -> bool:
@@ -134,11 +137,17 @@ class Matcher:
         self._state.consume_token(id)
         _check(self._state)
         self.done = self._state.is_stopped()
+        if self._at < len(self._run) and self._run[self._at] == id:
+            self._at += 1
+        else:
+            self._run, self._at = [], 0
 
     def forced(self, most: int = 64) -> list[int]:
         """The ids, so many at most, of the text that must come next, as the tokenizer writes it. Nothing is
         taken."""
-        return list(self._state.compute_ff_tokens()[:most])
+        if self._at == len(self._run):
+            self._run, self._at = list(self._state.compute_ff_tokens()), 0
+        return self._run[self._at : self._at + most]
 
     def copy(self) -> Matcher:
         return Matcher(self._state.deep_copy())
