@@ -40,6 +40,9 @@ def encode_chat(
     template = tokenizer.template
     if template is None:
         raise ValueError("messages: this model has no chat template; complete a text instead")
+    for index, message in enumerate(messages):
+        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+            raise ValueError(f"messages[{index}]: found {message!r}; allowed: an object with a role")
     format = tool_format(tokenizer)
     if not format.native:
         messages, tools = tool_prompt(messages, tools, format), None
@@ -66,8 +69,6 @@ def shaped(template: ChatTemplate, messages: Sequence[Message]) -> list[dict[str
     """OpenAI-shaped messages as templates expect them: arguments as objects, text parts as one text."""
     made = []
     for index, message in enumerate(messages):
-        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
-            raise ValueError(f"messages[{index}]: found {message!r}; allowed: an object with a role")
         turn = dict(message)
         if isinstance(content := turn.get("content"), (list, tuple)):
             parts = _parts(content, index)

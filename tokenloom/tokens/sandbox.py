@@ -22,7 +22,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_RANGE = 100_000
 """Numbers a template's range() may have."""
-MAX_TURNS = 1_000_000
+MAX_TURNS = 300_000
 """Turns of loops and calls of macros in one rendering."""
 MAX_CHARS = 50_000_000
 """Characters a template may render or repeat."""

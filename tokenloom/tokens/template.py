@@ -140,9 +140,11 @@ def _run(template: Any, values: dict[str, Any]) -> str:
             if size > MAX_CHARS:
                 raise TemplateRefused(f"template: rendered more than {MAX_CHARS} characters")
             parts.append(part)
+    except TemplateRefused:
+        raise
     except TemplateError as error:
         raise TemplateRefused(f"template: {error}") from error
-    except (TypeError, AttributeError, KeyError, IndexError, OverflowError, RecursionError) as error:
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise TemplateRefused(f"template: could not be run on these messages: {error}") from error
     return "".join(parts)
 

@@ -58,6 +58,8 @@ class Tokenizer:
         """Texts this model was trained on start with bos_id."""
         self.special: dict[str, int] = {token.content: id for id, token in added.items() if token.special}
         """Control tokens by their text; decoding leaves them out unless asked."""
+        self.added: dict[str, int] = {token.content: id for id, token in added.items()}
+        """Tokens that stand beside the learnt ones: the special ones and others, such as markers."""
         self._special_ids = frozenset(self.special.values())
         self.template: ChatTemplate | None = None
         if templates:

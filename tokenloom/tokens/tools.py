@@ -39,13 +39,13 @@ class ToolFormat:
     native: bool
     """The model's own template lists the tools and writes earlier calls; otherwise `tool_prompt` does."""
     ids: Mapping[str, int]
-    """The format's markers that are special tokens -> id. A TextStream must show them to the parser."""
+    """The format's markers that are tokens of their own -> id."""
     system: bool = True
     """The template takes a system message."""
 
     @property
     def shown(self) -> frozenset[str]:
-        """Special tokens the parser needs to see: TextStream(special=...)."""
+        """Tokens the parser needs to see even if they are special: TextStream(special=...)."""
         return frozenset(self.ids)
 
 
@@ -64,7 +64,7 @@ def tool_format(tokenizer: Tokenizer) -> ToolFormat:
     else:
         native = False
     markers = {"hermes": (OPEN, CLOSE), "llama": (PYTHON,), "mistral": (CALLS,)}[kind]
-    ids = {marker: tokenizer.special[marker] for marker in markers if marker in tokenizer.special}
+    ids = {marker: tokenizer.added[marker] for marker in markers if marker in tokenizer.added}
     return ToolFormat(kind, native, ids, template is None or template.takes_system)
 
 
