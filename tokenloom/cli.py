@@ -6,6 +6,7 @@ Errors a user can mend are one sentence on stderr and exit status 1; Ctrl-C is 1
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,6 +55,9 @@ def pull(
     alias: Annotated[
         str | None, typer.Option("--name", help="The name for a local folder or file.", show_default=False)
     ] = None,
+    quiet_if_present: Annotated[
+        bool, typer.Option("--quiet-if-present", help="Say nothing when the model is here already.")
+    ] = False,
 ) -> None:
     """Fetch a model, checked against its hash. An interrupted pull goes on where it stopped."""
     from rich.console import Console
@@ -68,9 +72,12 @@ def pull(
 
     from tokenloom import hub
 
+    if quiet_if_present and any(f.name == name for f in hub.installed()):
+        return
     console = Console(stderr=True)
+    quiet = not console.is_terminal
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=quiet) as bar:
         task = bar.add_task(name, total=None)
         found = hub.pull(name, lambda done, total: bar.update(task, completed=done, total=total), alias)
     typer.echo(f"{found.name} is ready: {found.path} ({_mb(hub.disk_use(found))})")
@@ -148,6 +155,31 @@ def remove(name: Annotated[str, typer.Argument(help="The model's name, as `loom 
 
     freed = hub.remove(name)
     typer.echo(f"{name} was removed; {_mb(freed)} freed")
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A PNG, WAV, Markdown, JSON or plain text file.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Read the labels of a file that say it is AI-generated. Exit status 1: none, or not in order."""
+    import json
+
+    from tokenloom import trust
+
+    report = trust.verify(file)
+    if as_json:
+        hidden = [
+            {"where": f.where, "problem": f.problem, "AIGC": f.label.fields() if f.label else None}
+            for f in report.hidden
+        ]
+        facts = {"ok": report.ok, "kind": report.kind, "visible": report.visible, "content": report.content}
+        typer.echo(json.dumps({**facts, "hidden": hidden}, ensure_ascii=False))
+    else:
+        for line in report.lines():
+            typer.echo(line)
+    if not report.ok:
+        raise typer.Exit(1)
 
 
 def _mb(size: int) -> str:

@@ -156,6 +156,8 @@ def test_faults_are_said(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("no picture")
     with pytest.raises(BadMedia, match=r"a\.png is no PNG"):
         trust.verify(tmp_path / "a.png")
+    with pytest.raises(BadMedia, match="is no file"):
+        trust.verify(tmp_path)
     with pytest.raises(FileNotFoundError):
         trust.verify(tmp_path / "none.png")
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["a.png"], "nothing half written"

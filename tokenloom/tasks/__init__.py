@@ -1,0 +1,31 @@
+"""What people ask for: declarations from which the terminal's command, the API's route and the form come."""
+
+from tokenloom.tasks.declare import (
+    BadDeclaration,
+    Prompt,
+    Task,
+    build,
+    fields_json,
+    finish,
+    parse_task,
+    tasks,
+    values_of,
+)
+from tokenloom.tasks.fields import Field, FieldError
+from tokenloom.tasks.terminal import terminal_lang, typer_command
+
+__all__ = [
+    "BadDeclaration",
+    "Field",
+    "FieldError",
+    "Prompt",
+    "Task",
+    "build",
+    "fields_json",
+    "finish",
+    "parse_task",
+    "tasks",
+    "terminal_lang",
+    "typer_command",
+    "values_of",
+]

@@ -6,6 +6,7 @@ anyone can write one: it is a statement. The hash tells whether the content chan
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -127,6 +128,8 @@ def _read(where: str, value: str) -> Finding:
 
 def load(path: Path) -> tuple[bytes, Kind, str | None]:
     """(bytes, kind, content of the JSON file beside) of a file; BadMedia when it is too large."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise BadMedia(f"{path} is no file")
     if path.stat().st_size > MAX_BYTES:
         raise BadMedia(f"{path} has {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
     data = path.read_bytes()

@@ -1,0 +1,101 @@
+"""The terminal's commands about models and labels, run as the program is: exit status and what is said."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tokenloom.trust import label_work
+
+LOOM = [sys.executable, "-m", "tokenloom.cli"]
+
+
+def loom(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*LOOM, *words], capture_output=True, text=True, timeout=60)
+
+
+def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
+    shown = loom("--help")
+    assert shown.returncode == 0
+    for command in ("pull", "models", "remove", "verify"):
+        assert f" {command} " in shown.stdout
+    heavy = ["torch", "numpy", "PIL", "fastapi", "transformers", "huggingface_hub", "httpx"]
+    code = f"import sys, tokenloom.cli; print(*sorted(set({heavy}) & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""
+
+
+def test_a_local_model_from_pull_to_remove(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.gguf"
+    file.write_bytes(bytes(5000))
+    done = loom("pull", str(file), "--name", "mine")
+    assert (done.returncode, done.stdout) == (0, f"mine is ready: {file} (5 kB)\n")
+    rows = [json.loads(line) for line in loom("models", "--json").stdout.splitlines()]
+    mine, smollm2 = (next(r for r in rows if r["name"] == n) for n in ("mine", "smollm2"))
+    assert mine["installed"] is True
+    assert mine["disk_use"] == 5000
+    assert smollm2["installed"] is False
+    assert {"size", "licence", "context", "abilities", "languages"} <= set(smollm2)
+    table = loom("models").stdout
+    assert "Apache-2.0" in table
+    assert "smollm2" not in loom("models", "--installed").stdout
+    assert loom("pull", "mine", "--quiet-if-present").stdout == ""
+    assert loom("remove", "mine").returncode == 0
+    assert file.exists()
+    assert "No model is installed" in loom("models", "--installed").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["pull", "nothing"], 1, "loom: there is no model 'nothing'"),
+        (["pull", "org/name"], 1, "loom: org/name cannot be fetched: HF_HUB_OFFLINE is set"),
+        (["remove", "smollm2"], 1, "loom: model 'smollm2' is not on this machine"),
+        (["verify", "none.png"], 1, "loom: [Errno 2] No such file or directory: 'none.png'"),
+        (["pull"], 2, "Missing argument"),
+    ],
+)
+def test_mistakes_are_one_sentence_on_stderr(words: list[str], status: int, said: str) -> None:
+    done = loom(*words)
+    assert done.returncode == status
+    assert done.stdout == ""
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    if status == 1:
+        assert done.stderr.count("\n") == 1
+
+
+def test_verify_says_what_it_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.md"
+    label_work(path, "# A hill")
+    done = loom("verify", str(path))
+    assert done.returncode == 0
+    assert "hidden label (front matter AIGC)" in done.stdout
+    assert "visible label: found" in done.stdout
+    path.write_text(path.read_text() + "more")
+    done = loom("verify", str(path), "--json")
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    assert (told["ok"], told["content"]) == (False, "changed")
+    assert told["hidden"][0]["AIGC"]["ContentProducer"] == "Tokenloom"
+
+
+def test_ctrl_c_is_130() -> None:
+    code = """
+import sys
+from tokenloom import cli, trust
+
+def stopped(path):
+    raise KeyboardInterrupt
+
+trust.verify = stopped
+sys.argv = ["loom", "verify", "x"]
+cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
