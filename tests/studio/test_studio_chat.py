@@ -44,6 +44,7 @@ def test_text_shows_while_it_is_written_and_figures_follow(wire: Wire, look: Loo
     expect(eyes.answer()).to_contain_text("2 tokens")
     expect(eyes.answer()).to_contain_text("tokens/s")
     expect(eyes.page.locator(".unseen[role=status]")).to_have_text("Answer: Once upon a time.")
+    assert not wire.left.is_set(), "the page hung up before the end of the stream"
 
 
 def test_stop_hangs_up_and_keeps_what_is_there(wire: Wire, look: Look) -> None:
@@ -122,6 +123,32 @@ def test_settings_go_over_the_wire_exactly(wire: Wire, look: Look) -> None:
     expect(eyes.answer()).to_contain_text("You said: More")
     assert "temperature" not in wire.last
     assert wire.last["seed"] == 42
+
+
+def test_a_first_chat_starts_where_the_declaration_says_and_can_be_emptied(wire: Wire, look: Look) -> None:
+    fields = [
+        {"name": name, "type": "number", "label": {}, "help": {}, "required": False, "default": value}
+        for name, value in {"temperature": 0.7, "top_p": 0.95, "max_tokens": 64, "seed": None}.items()
+    ]
+    wire.tasks = [{"name": "chat", "kind": "chat", "summary": {"en": "Chat", "zh": "聊天"}, "fields": fields}]
+    eyes = look()
+    eyes.ask("Hi")
+    expect(eyes.answer()).to_contain_text("You said: Hi")
+    assert {name: wire.last.get(name) for name in ("temperature", "top_p", "max_tokens", "seed")} == {
+        "temperature": 0.7,
+        "top_p": 0.95,
+        "max_tokens": 64,
+        "seed": None,
+    }
+    drawer = settings(eyes)
+    expect(drawer.get_by_label("Temperature")).to_have_value("0.7")
+    drawer.get_by_role("button", name="Leave all to the server").click()
+    eyes.page.keyboard.press("Escape")
+    eyes.page.reload()
+    eyes.page.get_by_role("link", name="New chat").click()
+    eyes.ask("Ho")
+    expect(eyes.answer()).to_contain_text("You said: Ho")
+    assert not {"temperature", "top_p", "max_tokens"} & wire.last.keys()
 
 
 def test_retry_asks_the_same_again(wire: Wire, look: Look) -> None:

@@ -147,16 +147,20 @@ export async function* stream(path, body, abort, begun) {
     yield await response.json();
     return;
   }
+  let done = false;
   try {
+    // Read to the very end, past [DONE]: to hang up early would look like a person who left.
     for await (const data of events(response.body)) {
-      if (data === "[DONE]") return;
+      done ||= data === "[DONE]";
+      if (done) continue;
       const event = JSON.parse(data);
       if (event.error) throw new ApiError("stream", event.error.message ?? String(event.error));
       yield event;
     }
   } catch (error) {
     if (error instanceof ApiError || error.name === "AbortError") throw error;
+    if (done) return;
     throw new ApiError("cut", error instanceof SyntaxError ? error.message : "");
   }
-  throw new ApiError("cut", "");
+  if (!done) throw new ApiError("cut", "");
 }

@@ -66,14 +66,14 @@ export async function* events(body) {
   const parser = new SseParser();
   const decoder = new TextDecoder();
   const reader = body.getReader();
+  let ended = false;
   try {
-    for (;;) {
+    while (!ended) {
       const { value, done } = await reader.read();
-      if (done) break;
-      yield* parser.push(decoder.decode(value, { stream: true }));
+      ended = done;
+      yield* parser.push(done ? decoder.decode() : decoder.decode(value, { stream: true }));
     }
-    yield* parser.push(decoder.decode());
   } finally {
-    await reader.cancel().catch(() => undefined);
+    if (!ended) await reader.cancel().catch(() => undefined);
   }
 }

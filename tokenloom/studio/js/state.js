@@ -2,7 +2,7 @@
 import { ApiError, health, listModels, listTasks } from "./api.js";
 import { batch, computed, effect, signal } from "./lib.js";
 import { keep, kept } from "./keep.js";
-import { changeSettings, find, open, openId, startDraft } from "./store.js";
+import { changeSettings, find, open, openId, startDraft, suggest } from "./store.js";
 
 /** {view: "chat" | "task", id: string}; the address's hash is the truth. */
 export const route = signal(readRoute());
@@ -126,12 +126,21 @@ export async function discover() {
     batch(() => {
       models.value = found;
       tasks.value = declared.filter((task) => task.name !== "chat");
+      suggest(startingPoint(declared.find((task) => task.name === "chat")));
     });
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     if (error.kind === "offline") engine.value = "offline";
     else if (error.kind === "auth") models.value = [];
   }
+}
+
+const SUGGESTED = ["temperature", "top_p", "top_k", "max_tokens"];
+
+/** The sampling values among the fields of the declared chat. */
+function startingPoint(chat) {
+  const fields = (chat?.fields ?? []).filter((field) => SUGGESTED.includes(field.name));
+  return Object.fromEntries(fields.filter((f) => typeof f.default === "number").map((f) => [f.name, f.default]));
 }
 
 /** The model that the open chat asks: its own, or the server's first where none was chosen yet. */

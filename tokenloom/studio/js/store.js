@@ -32,6 +32,9 @@ export function newId() {
   return Array.from(bytes, (byte) => byte.toString(36).padStart(2, "0")).join("");
 }
 
+/** What a first chat's sampling starts with; see `suggest`. */
+let suggested = {};
+
 /** @type {{value: Conversation[]}} latest first */
 export const conversations = signal(loadAll());
 /** The id in the address, or "" for the chat not yet begun. */
@@ -75,7 +78,7 @@ function parse(text) {
 }
 
 function freshDraft() {
-  let settings = { model: "", system: "", sampling: {} };
+  let settings = { model: "", system: "", sampling: suggested };
   try {
     settings = { ...settings, ...JSON.parse(kept(DEFAULTS) ?? "{}") };
   } catch (error) {
@@ -88,6 +91,18 @@ function freshDraft() {
 /** Puts the unwritten chat on the screen. */
 export function startDraft() {
   draft.value = freshDraft();
+}
+
+/**
+ * The sampling that the server's declaration of a chat starts with. It fills the settings of whoever has changed none
+ * yet, where it can be seen and changed.
+ * @param {Record<string, number>} sampling
+ */
+export function suggest(sampling) {
+  suggested = sampling;
+  const { settings, messages } = draft.value;
+  if (kept(DEFAULTS) !== null || messages.length > 0 || Object.keys(settings.sampling).length > 0) return;
+  draft.value = { ...draft.value, settings: { ...settings, sampling } };
 }
 
 function save(conversation) {

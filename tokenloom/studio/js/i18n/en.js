@@ -117,7 +117,7 @@ export default {
   "dialog.cancel": "Cancel",
   "dialog.save": "Save",
   "settings.title": "Settings of this chat",
-  "settings.lead": "A new chat starts with a copy of these. An empty field leaves the choice to the server.",
+  "settings.lead": "A new chat starts with a copy of these. What is empty is not sent: the server then decides.",
   "settings.system": "System prompt",
   "settings.system.help": "Stands before the first message: who the model is to be, and how it should answer.",
   "settings.sampling": "Sampling",

@@ -117,7 +117,7 @@ export default {
   "dialog.cancel": "取消",
   "dialog.save": "保存",
   "settings.title": "此对话的设置",
-  "settings.lead": "新对话会复制这些设置。留空的项由服务器决定。",
+  "settings.lead": "新对话会复制这些设置。留空的项不发送，由服务器决定。",
   "settings.system": "系统提示词",
   "settings.system.help": "放在第一条消息之前：告诉模型扮演谁、怎样回答。",
   "settings.sampling": "采样",
