@@ -50,6 +50,7 @@ KINDS = {
     "guidance forced": ask(guidance=0.5, negative=(8,), forced=(-1, 4, 4), logprobs=2),
     "one id": ask(ids=(4,)),
     "adapter": ask(adapter="a"),
+    "scored and forced": ask(prompt_logprobs=1, forced=(5, 6, 7), max_tokens=3),
     "scored": ask(prompt_logprobs=2, logprobs=1),
 }
 

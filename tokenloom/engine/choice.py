@@ -114,9 +114,9 @@ class Choice:
         sliced = request.allowed is not None and request.logprobs is None and request.prompt_logprobs is None
         self._sliced = request.allowed if sliced else None
         self._columns = _columns(request.allowed) if request.allowed is not None else None
-        if self.limit == 0 and (index > 0):
+        if self.limit == 0 and index > 0:
             self.finish = "length"
-        elif request.logprobs is None:
+        elif request.logprobs is None and not self._scoring:
             self._force()
         row = Seq(
             [*request.ids, *self.output],
