@@ -11,8 +11,10 @@ from types import FrameType
 
 import uvicorn
 
+from tokenloom import hub
 from tokenloom.serve.app import create_app
 from tokenloom.serve.bridge import Engine
+from tokenloom.serve.models import Place
 from tokenloom.serve.settings import Settings
 
 BACKLOG = 512
@@ -57,6 +59,7 @@ def run(
     settings: Settings,
     engine: Engine | None,
     *,
+    find: Callable[[str], Place] = hub.find,
     started: Callable[[str], None] = lambda url: print(
         f"Tokenloom serves at {url} (API: {url}/v1)", flush=True
     ),
@@ -68,7 +71,7 @@ def run(
     """
     listener = listen(settings.host, settings.port)
     try:
-        app = create_app(engine, settings)
+        app = create_app(engine, settings, find=find)
         config = uvicorn.Config(
             app,
             log_level="warning",

@@ -1,0 +1,66 @@
+"""Tasks over HTTP: listed with their fields, run as chat or completions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from serving import Serve, Served
+from test_serve_chat import events
+
+from tokenloom import tasks
+from tokenloom.trust import WORDS
+
+
+def test_tasks_are_listed(served: Served) -> None:
+    data = served.get("/v1/tasks").json()["data"]
+    assert [task["name"] for task in data] == list(tasks.tasks())
+    assert data == [tasks.fields_json(task) for task in tasks.tasks().values()]
+
+
+def test_write_and_chat(serve: Serve) -> None:
+    served = serve()
+    answer = served.post("/v1/tasks/write", {"fields": {"prompt": "SAY( went on \n)YAS", "seed": 5, "n": 2}})
+    assert answer.headers["x-tokenloom-seed"] == "5"
+    assert [choice["text"] for choice in answer.json()["choices"]] == [" went on", " went on"]
+    assert served.engine.seen[-1].sampling.temperature == tasks.tasks()["write"].sampling["temperature"]
+    body = {"fields": {"message": "SAY(Hello)YAS", "temperature": 0}, "model": "tiny", "lang": "zh"}
+    answer = served.post("/v1/tasks/chat", body)
+    assert answer.json()["choices"][0]["message"]["content"] == "Hello"
+    assert served.engine.seen[-1].sampling.temperature == 0
+
+
+def test_a_stream(served: Served) -> None:
+    body = {"fields": {"prompt": "SAY(on and on)YAS"}, "stream": True}
+    chunks = events(served.post("/v1/tasks/write", body))
+    assert chunks.pop() == "[DONE]"
+    assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == "on and on"
+
+
+def test_published_text_is_labelled(served: Served) -> None:
+    body = {"fields": {"prompt": "SAY(A poem.)YAS"}, "publish": True, "lang": "zh"}
+    text = served.post("/v1/tasks/write", body).json()["choices"][0]["text"]
+    assert text.endswith("A poem.")
+    assert text.startswith(WORDS["zh"])
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "status", "param"),
+    [
+        ("paint", {"fields": {}}, 404, None),
+        ("write", {"fields": {}}, 422, "fields.prompt"),
+        ("write", {"fields": {"prompt": "x", "size": 1}}, 422, "fields"),
+        ("write", {"fields": {"prompt": "x", "temperature": 9}}, 422, "fields.temperature"),
+        ("write", {"fields": {"prompt": "x"}, "lang": "fr"}, 422, "lang"),
+        ("write", {"fields": {"prompt": "x"}, "colour": 1}, 422, "colour"),
+        ("write", {"fields": {"prompt": "x"}, "publish": True, "stream": True}, 422, "publish"),
+        ("write", {"fields": {"prompt": "x"}, "model": "none"}, 404, "model"),
+        ("write", {}, 422, "fields"),
+    ],
+)
+def test_what_is_wrong_is_named(
+    served: Served, name: str, body: dict[str, Any], status: int, param: str | None
+) -> None:
+    answer = served.post(f"/v1/tasks/{name}", body)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["error"]["param"] == param
