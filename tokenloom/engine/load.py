@@ -7,6 +7,7 @@ imported only when PyTorch answers.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -82,7 +83,9 @@ class Plan:
         from tokenloom.native.adapters import add_adapters
         from tokenloom.native.open import open_native
 
-        step = open_native(Path(self.path), n_slots=self.n_slots, context=self.context)
+        step = open_native(
+            Path(self.path), n_slots=self.n_slots, context=self.context, threads=_asked_threads()
+        )
         add_adapters(step, self.adapters)
         return step
 
@@ -181,6 +184,12 @@ def _native_sizes(path: Path) -> _Sizes | None:
     return _Sizes(True, seen.dtype, "cpu", seen.config, seen.base_bytes, seen.bytes_per_token, None)
 
 
+def _asked_threads() -> int | None:
+    """OMP_NUM_THREADS, which torch obeys too (engine.process sets it); None where it names no number."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) > 0 else None
+
+
 def _may_have_cuda() -> bool:
     """Whether torch should be asked for a GPU: importing it takes seconds, looking for a device does not."""
     return not sys.platform.startswith("linux") or any(Path("/dev").glob("nvidia[0-9]*"))
@@ -234,4 +243,8 @@ def _free_bytes(place: object) -> int | None:
     import torch
 
     assert isinstance(place, torch.device)
-    return int(torch.cuda.mem_get_info(place)[0]) if place.type == "cuda" else None
+    if place.type != "cuda":
+        return None
+    if place.index is not None and place.index >= torch.cuda.device_count():
+        raise BadRequest(f"device is {place}; this machine has {torch.cuda.device_count()} of that kind")
+    return int(torch.cuda.mem_get_info(place)[0])
