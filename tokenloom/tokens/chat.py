@@ -58,7 +58,7 @@ def encode_chat(
         )
     start, end = free
     wrap = _wrapper(tokenizer.control, start, end)
-    own = _wrapper(_any_of(tokenizer.special), start, end)
+    own = _wrapper(tokenizer.control_special, start, end)
     # The model's own earlier turns may hold its markers, such as <think>, and those stay what they were.
     marked = [_mapped(turn, own if turn["role"] == "assistant" else wrap) for turn in chat]
     text = template.render(marked, _mapped(tools, wrap), add_generation_prompt, **_mapped(kwargs, wrap))
@@ -128,10 +128,6 @@ def _mapped(value: Any, change: Callable[[str], str]) -> Any:
     if isinstance(value, (list, tuple)):
         return [_mapped(item, change) for item in value]
     return value
-
-
-def _any_of(texts: Sequence[str] | Mapping[str, int]) -> re.Pattern[str]:
-    return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))) or r"(?!)")
 
 
 def _wrapper(control: re.Pattern[str], start: str, end: str) -> Callable[[str], str]:

@@ -60,6 +60,8 @@ class Tokenizer:
         """Control tokens by their text; decoding leaves them out unless asked."""
         self.added: dict[str, int] = {token.content: id for id, token in added.items()}
         """Tokens that stand beside the learnt ones: the special ones and others, such as markers."""
+        self._eats_left = frozenset(token.content for token in added.values() if token.lstrip)
+        self._eats_right = frozenset(token.content for token in added.values() if token.rstrip)
         self._special_ids = frozenset(self.special.values())
         self.template: ChatTemplate | None = None
         if templates:
@@ -80,8 +82,12 @@ class Tokenizer:
     @functools.cached_property
     def control(self) -> re.Pattern[str]:
         """Finds any text that is a control token: special, or written by the template. Longest first."""
-        texts = sorted([*self.special, *self.markers], key=lambda text: (-len(text), text))
-        return re.compile("|".join(map(re.escape, texts)) or r"(?!)")
+        return re.compile(either([*self.special, *self.markers]))
+
+    @functools.cached_property
+    def control_special(self) -> re.Pattern[str]:
+        """As `control`, of the special tokens alone."""
+        return re.compile(either(self.special))
 
     def encode(self, text: str, bos: bool = False) -> list[int]:
         """The ids of a text; special tokens written in it stay text.
@@ -115,10 +121,9 @@ class Tokenizer:
 
     def encode_between(self, text: str, after: str | None, before: str | None) -> list[int]:
         """As `encode`, for a text between two control tokens (None: at the start or the end)."""
-        added = {token.content: token for token in self._backend.get_added_tokens_decoder().values()}
-        if after is not None and added[after].rstrip:
+        if after in self._eats_right:
             text = text.lstrip()
-        if before is not None and added[before].lstrip:
+        if before in self._eats_left:
             text = text.rstrip()
         if not text:
             return []
@@ -197,6 +202,26 @@ class Tokenizer:
     def hash(self) -> str:
         """sha256 of `json()`, hexadecimal."""
         return hashlib.sha256(self.json().encode()).hexdigest()
+
+
+def either(texts: Iterable[str]) -> str:
+    """A regular expression for any of the texts, the longest that fits; quick however many there are."""
+    root: dict[str, Any] = {}
+    for text in texts:
+        node = root
+        for letter in text:
+            node = node.setdefault(letter, {})
+        node[""] = {}
+
+    def form(node: dict[str, Any]) -> str:
+        branches = [re.escape(letter) + form(node[letter]) for letter in sorted(node) if letter]
+        if not branches:
+            return ""
+        body = "|".join(branches)
+        ends = "" in node
+        return f"(?:{body}){'?' if ends else ''}" if ends or len(branches) > 1 else body
+
+    return form(root) or r"(?!)"
 
 
 def _check(text: str) -> None:
