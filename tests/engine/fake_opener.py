@@ -13,6 +13,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fake_step import FakeStep
+
+from tokenloom.engine.core import Core
 from tokenloom.engine.request import Delta, Request
 
 
@@ -82,12 +85,16 @@ class FakePlan:
     step_s: float = 0.0
     broken: str = ""
     deadly: bool = False
+    real: bool = False
+    """The engine's own core on a step made of a hash."""
     n_slots: int = 4
     context: int = 64
     vocab_size: int = 500
     room_bytes: int | None = None
 
-    def open(self) -> FakeCore:
+    def open(self) -> FakeCore | Core:
+        if self.real:
+            return Core(FakeStep(n_slots=3, context=self.context), grid=8, step_tok=16)
         time.sleep(self.load_s)
         if self.broken:
             raise OSError(self.broken)

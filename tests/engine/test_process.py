@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 from fake_opener import path
+from fake_step import FakeStep
 
 from tokenloom.engine import process
 from tokenloom.engine.check import BadRequest
 from tokenloom.engine.child import News
+from tokenloom.engine.core import Core
 from tokenloom.engine.process import EngineProcess
 from tokenloom.engine.request import Delta, Request, Sampling
 from tokenloom.engine.status import EngineError
@@ -111,6 +113,31 @@ def test_it_loads_and_answers_in_another_process(loaded: EngineProcess) -> None:
     assert figures["new_tokens"] == 80
     assert figures["requests"] == 0
     assert loaded.load("a", path(step_s=0.001)).context == 64
+
+
+def test_the_process_answers_as_the_core_alone_does(engine: EngineProcess) -> None:
+    engine.load("a", path(real=True))
+    asked = [
+        ask(str(i), ids=tuple(range(1 + i, 9 + i)), max_tokens=9 + i, n=1 + i % 2, seed=i, logprobs=2)
+        for i in range(8)
+    ]
+    for request, answer in [(request, submit(engine, request)) for request in asked]:
+        assert answer.end().finish == "length"
+        alone = Core(FakeStep(), grid=8, step_tok=16)
+        alone.add(request)
+        deltas: list[Delta] = []
+        while alone.busy:
+            deltas += alone.step()
+        for choice in range(request.n):
+            have, want = ([d for d in of if d.choice == choice] for of in (answer.deltas, deltas))
+            assert [i for d in have for i in d.ids] == [i for d in want for i in d.ids]
+            assert [p for d in have for p in d.logprobs] == [p for d in want for p in d.logprobs]
+            assert have[-1].usage is not None
+    figures = engine.status().models["a"].figures
+    assert figures["prompt_tokens"] == sum(len(request.ids) for request in asked)
+    assert figures["new_tokens"] == sum(request.n * request.max_tokens for request in asked)
+    assert figures["running"] == figures["waiting"] == 0
+    assert {"slots", "cache_tok", "preempted", "cached_tokens"} <= figures.keys()
 
 
 def test_many_ids_come_in_few_messages() -> None:
