@@ -222,3 +222,12 @@ def test_any_text_chunk_is_read_or_said(kind: bytes, keyword: bytes, content: by
         trust.label_png(data)
     except ValueError as error:
         assert len(str(error)) > 10  # noqa: PT017
+
+
+def test_letters_on_a_large_picture_have_their_share() -> None:
+    out = np.asarray(png.decode(trust.label_png(save(Image.new("RGB", (1000, 800), (0, 90, 0))), "zh")))
+    rows, columns = np.nonzero((out == 0).all(axis=2) | (out[..., 0] > 0))  # the box of the words
+    words = out[rows.min() :, columns.min() :].max(axis=2) > 128
+    first = words[:, : np.flatnonzero(words.any(axis=0))[0] + 20]  # the letter A
+    high = np.flatnonzero(first.any(axis=1))
+    assert high[-1] - high[0] + 1 >= 0.05 * 800
