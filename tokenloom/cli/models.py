@@ -1,49 +1,18 @@
-"""`loom`: the terminal's commands. Each imports what it needs when it runs, so `loom --help` is quick.
-
-Errors a user can mend are one sentence on stderr and exit status 1; Ctrl-C is 130.
-"""
+"""`loom pull`, `models`, `remove`, `verify`: what is on this machine, and what a file says of itself."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from tokenloom.version import __version__
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from tokenloom.hub import Found
 
-app = typer.Typer(
-    name="loom",
-    help="Tokenloom: chat, write and serve with open models, on a machine you own.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"tokenloom {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    """Tokenloom: chat, write and serve with open models, on a machine you own."""
-
-
-@app.command()
 def pull(
     name: Annotated[
         str,
@@ -83,7 +52,6 @@ def pull(
     typer.echo(f"{found.name} is ready: {found.path} ({_mb(hub.disk_use(found))})")
 
 
-@app.command()
 def models(
     everything: Annotated[
         bool, typer.Option("--all/--installed", help="Also the catalogue's models that are not here.")
@@ -148,7 +116,6 @@ def _models_table(names: list[str], found: dict[str, Found]) -> Table:
     return table
 
 
-@app.command()
 def remove(name: Annotated[str, typer.Argument(help="The model's name, as `loom models` shows it.")]) -> None:
     """Delete a model from this machine. A registered local folder or file is only forgotten."""
     from tokenloom import hub
@@ -157,7 +124,6 @@ def remove(name: Annotated[str, typer.Argument(help="The model's name, as `loom 
     typer.echo(f"{name} was removed; {_mb(freed)} freed")
 
 
-@app.command()
 def verify(
     file: Annotated[Path, typer.Argument(help="A PNG, WAV, Markdown, JSON or plain text file.")],
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
@@ -184,16 +150,3 @@ def verify(
 
 def _mb(size: int) -> str:
     return f"{size / 1e6:,.0f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"
-
-
-def main() -> None:
-    """The program: runs a command, turns errors into one sentence and an exit status."""
-    try:
-        app()
-    except (ValueError, OSError) as error:
-        print(f"loom: {error}", file=sys.stderr)
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,61 @@
+"""`loom`: the terminal's commands. Each imports what it needs when it runs, so `loom --help` is quick.
+
+Errors a user can mend are one sentence on stderr and exit status 1; Ctrl-C is 130.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+
+from tokenloom.cli import ask, bench, models, serve
+from tokenloom.tasks import tasks, typer_command
+from tokenloom.version import __version__
+
+app = typer.Typer(
+    name="loom",
+    help="Tokenloom: chat, write and serve with open models, on a machine you own.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(ask.chat)
+app.command("write")(typer_command(tasks()["write"], ask.write))
+app.command()(serve.studio)
+app.command()(serve.serve)
+app.command()(models.pull)
+app.command("models")(models.models)
+app.command()(models.remove)
+app.command()(models.verify)
+app.command()(bench.bench)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tokenloom {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Say on stderr what is going on.")] = False,
+) -> None:
+    """Tokenloom: chat, write and serve with open models, on a machine you own."""
+    if verbose:
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
+
+
+def main() -> None:
+    """The program: runs a command, turns errors into one sentence and an exit status."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        print(f"loom: {error}", file=sys.stderr)
+        sys.exit(1)
