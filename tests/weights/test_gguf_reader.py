@@ -182,7 +182,7 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
 def test_hostile_files_are_refused(tmp_path: Path, case: str) -> None:
     content, message = HOSTILE[case]
     with pytest.raises(BadFile, match=message) as caught:
-        opened(tmp_path, content)
+        dict(opened(tmp_path, content).meta)
     assert "m.gguf: " in str(caught.value)
     assert "; allowed: " in str(caught.value)
 
@@ -213,6 +213,7 @@ def test_every_truncation_of_a_file_is_noticed(tmp_path: Path) -> None:
 def use(path: Path) -> None:
     """All that is done with an outside file: it works, or says BadFile."""
     with contextlib.suppress(BadFile), open_gguf(path) as file:
+        assert len(dict(file.meta)) == len(file.meta)
         for tensor in file.tensors.values():
             assert tensor.raw.size == tensor.nbytes
         config_from_gguf(file)

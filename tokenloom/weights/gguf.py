@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -74,7 +74,8 @@ class Gguf:
     version: int
     alignment: int
     meta: Mapping[str, Any]
-    """Strings, ints, floats, bools, and lists of one of these."""
+    """Strings, ints, floats, bools, and lists of one of these. A list of strings raises BadFile when it is
+    asked for and one of them is not UTF-8."""
     tensors: Mapping[str, GgufTensor]
 
     def close(self) -> None:
@@ -126,25 +127,18 @@ class _Reader:
         start = self.need(size, where)
         return self.text(self.data[start : start + size], where)
 
-    def strings(self, count: int, where: str) -> list[str]:
-        """Many strings: the loop that opening a file spends its time in, so it calls nothing it need not."""
-        data, size, at, unpack = self.data, self.size, self.at, _U64.unpack_from
-        raws = []
-        for _ in range(count):
-            start = at + 8
-            if start > size:
-                break
-            at = start + unpack(data, at)[0]
-            if at > size:
-                break
-            raws.append(data[start:at])
-        if len(raws) < count:
-            raise self.bad(where, f"{count} strings claimed", f"{len(raws)} that fit the file (truncated?)")
+    def strings(self, count: int, where: str) -> _Strings:
+        """Steps over many strings; they become text when asked for, which most readers never do."""
+        data, start, last, unpack = self.data, self.at, self.size - 8, _U64.unpack_from
+        at = start
+        for i in range(count):
+            if at > last:
+                raise self.bad(where, f"{count} strings claimed", f"{i} that fit the file (truncated?)")
+            at += 8 + unpack(data, at)[0]
+        if at > self.size:
+            raise self.bad(where, f"{count} strings claimed", f"{count - 1} that fit the file (truncated?)")
         self.at = at
-        try:
-            return [raw.decode() for raw in raws]
-        except UnicodeDecodeError:
-            return [self.text(raw, f"{where}[{i}]") for i, raw in enumerate(raws)]
+        return _Strings(self, start, count, where)
 
     def numbers(self, kind: int, count: int, where: str) -> list[Any]:
         dtype = _SCALARS[kind]
@@ -175,6 +169,47 @@ class _Reader:
             return self.numbers(item, count, where)
         what = "an array of arrays" if item == _ARRAY else f"an array of value type {item}"
         raise self.bad(where, what, "arrays of strings, numbers or bools")
+
+
+@dataclass(frozen=True)
+class _Strings:
+    """An array of strings still in the file; its lengths have been checked."""
+
+    reader: _Reader
+    start: int
+    count: int
+    where: str
+
+    def decode(self) -> list[str]:
+        data, at, unpack = self.reader.data, self.start, _U64.unpack_from
+        raws = []
+        for _ in range(self.count):
+            start = at + 8
+            at = start + unpack(data, at)[0]
+            raws.append(data[start:at])
+        try:
+            return [raw.decode() for raw in raws]
+        except UnicodeDecodeError:
+            return [self.reader.text(raw, f"{self.where}[{i}]") for i, raw in enumerate(raws)]
+
+
+class _Meta(Mapping[str, Any]):
+    """Metadata whose lists of strings are decoded when first asked for."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self._values = values
+
+    def __getitem__(self, key: str) -> Any:
+        value = self._values[key]
+        if isinstance(value, _Strings):
+            value = self._values[key] = value.decode()
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 def open_gguf(path: Path | str) -> Gguf:
@@ -220,7 +255,7 @@ def open_gguf(path: Path | str) -> Gguf:
             "a whole file: join the parts with llama-gguf-split --merge",
         )
     tensors = _read_tensors(reader, n_tensors, alignment)
-    return Gguf(path, version, alignment, MappingProxyType(meta), MappingProxyType(tensors))
+    return Gguf(path, version, alignment, _Meta(meta), MappingProxyType(tensors))
 
 
 def _read_meta(reader: _Reader, count: int) -> dict[str, Any]:
