@@ -93,7 +93,9 @@ def _own_routes(app: FastAPI, desk: Desk) -> None:
         status = "loading" if alive else "restarting"
         return JSONResponse({"status": status}, 503, {"retry-after": str(int(RETRY_S))})
 
-    @app.get("/metrics", responses=openapi.errors(*openapi.AUTH))
+    @app.get(
+        "/metrics", responses={**openapi.PLAIN, **openapi.errors(*openapi.AUTH)}, response_class=Response
+    )
     async def figures() -> Response:
         """Figures for Prometheus."""
         desk.metrics.in_flight.set(desk.queue.taken)

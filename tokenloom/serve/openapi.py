@@ -44,6 +44,11 @@ AUTH = (401, 403)
 ASKED = (400, 401, 403, 404, 413, 415, 422, 429, 500, 503)
 
 
+PLAIN: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Figures.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
+
+
 def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     content = {"application/json": {"schema": {"$ref": REF.format(model="Error")}}}
     return {status: {"description": STATUSES[status], "content": content} for status in statuses}

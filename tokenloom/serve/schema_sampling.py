@@ -9,7 +9,7 @@ import json
 import secrets
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tokenloom.engine.request import Constraint, Sampling
 from tokenloom.serve.body import Body
@@ -42,7 +42,7 @@ class StructuredOutputs(Part):
 
     json_: dict[str, Any] | None = Field(None, alias="json")
     """A JSON schema."""
-    json_object: Literal[True] | None = None
+    json_object: bool | None = Field(None, json_schema_extra={"enum": [True, None]})
     """Any JSON object."""
     regex: str | None = None
     choice: list[str] | None = None
@@ -57,6 +57,8 @@ class StructuredOutputs(Part):
             raise ValueError(
                 f"give exactly one of json, json_object, regex, choice, grammar; {len(given)} are given"
             )
+        if self.json_object is False:
+            raise ValueError("json_object: false says nothing; allowed: true")
         if self.choice is not None and not (self.choice and all(self.choice)):
             raise ValueError("choice: needs at least one text, and none of them empty")
         return self
@@ -112,8 +114,15 @@ class Sampled(Body):
     prompt_cache_key: str | None = None
     """Accepted; prefixes are found by their content, so no key is needed."""
     service_tier: Literal["auto", "default"] | None = None
-    store: Literal[False] | None = None
+    store: bool | None = Field(None, json_schema_extra={"enum": [False, None]})
     """Nothing is stored."""
+
+    @field_validator("store")
+    @classmethod
+    def _not_stored(cls, value: bool | None) -> bool | None:
+        if value:
+            raise ValueError("this server stores nothing; allowed: false")
+        return value
 
     @model_validator(mode="after")
     def _shape(self) -> Sampled:
