@@ -66,3 +66,11 @@ def spm(tmp_path_factory: pytest.TempPathFactory) -> sentencepiece.SentencePiece
 @pytest.fixture(scope="session")
 def spm_gguf(spm: sentencepiece.SentencePieceProcessor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return gguf_of_spm(tmp_path_factory.mktemp("gguf") / "spm.gguf", spm)
+
+
+@pytest.fixture(scope="session")
+def smollm2_theirs(smollm2: Path):
+    """transformers' reading of the embedded model's tokenizer."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(smollm2.parent, gguf_file=smollm2.name)

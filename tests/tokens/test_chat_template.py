@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -370,47 +369,6 @@ def test_a_model_without_a_template_says_so(bytes_backend: tokenizers.Tokenizer,
         encode_chat(tokenizer, CHATS["one"])
 
 
-TURN = [{"role": "user", "content": "x"}]
-ATTACKS = [
-    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
-    "{{ messages.append(1) }}",
-    "{{ messages[0].update(role='system') }}",
-    "{{ namespace.__init__.__globals__ }}",
-    "{{ self.__init__.__globals__ }}",
-    "{{ cycler.__init__.__globals__.os.popen('id').read() }}",
-    "{% set ns = namespace(__class__=1) %}{{ ns.__class__ }}",
-    "{% set ns = namespace() %}{% set ns._x = 1 %}",
-    "{{ '{0.__class__}'.format(1) }}{{ _budget._left }}{{ x.y }}",
-    "{{ messages[0].content.nope() }}",
-    "{{ 1 / 0 }}",
-    "{{ lipsum(n=100000000) }}",
-    "{% include '/etc/passwd' %}",
-    "{{ 'x' * 10000000000 }}",
-    "{{ 9 ** 9999999 }}",
-    "{{ range(10000000000) | list }}",
-    "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}",
-    "{% set _budget = 1 %}{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-    "{% macro f(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}",
-    "{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(60) }}",
-    "{% for a in range(100000) %}{{ 'x' * 10000 }}{% endfor %}",
-    "{% for x in messages %}",
-]
-
-
-@pytest.mark.parametrize("source", ATTACKS)
-def test_hostile_templates_fail_safely_and_soon(source: str) -> None:
-    begun = time.monotonic()
-    with pytest.raises(TemplateRefused, match=r"^template: "):
-        ChatTemplate({"default": source}).render(TURN)
-    assert time.monotonic() - begun < 120
-    assert TURN == [{"role": "user", "content": "x"}]
-
-
-def test_python_internals_read_as_nothing() -> None:
-    for source in ("{{ raise_exception.__globals__ }}", "{{ messages.__class__ }}", "{{ dict.mro }}"):
-        assert ChatTemplate({"default": source}).render(TURN) == ""
-
-
 def test_the_hash_is_of_the_template(folders) -> None:
     one, two = (load_tokenizer(folders[name]).template for name in ("qwen", "llama"))
     assert one is not None
@@ -420,11 +378,8 @@ def test_the_hash_is_of_the_template(folders) -> None:
 
 
 @pytest.mark.model
-def test_smollm2_chats_equal_transformers(smollm2: Path) -> None:
-    from transformers import AutoTokenizer
-
-    theirs = AutoTokenizer.from_pretrained(smollm2.parent, gguf_file=smollm2.name)
-    ours = load_tokenizer(smollm2)
+def test_smollm2_chats_equal_transformers(smollm2: Path, smollm2_theirs) -> None:
+    theirs, ours = smollm2_theirs, load_tokenizer(smollm2)
     for name in ("one", "system", "odd", "turns"):
         want = theirs.apply_chat_template(CHATS[name], add_generation_prompt=True, return_dict=False)
         assert encode_chat(ours, CHATS[name]) == want

@@ -11,6 +11,7 @@ import sentencepiece
 import tokenizers
 from small_tokenizers import SPECIAL, TEXTS, gguf_of_bytes, gguf_of_spm, write_gguf
 
+from tokenloom.tokens.folder import tokenizer_files
 from tokenloom.tokens.split import KINDS
 from tokenloom.tokens.text import Tokenizer, load_tokenizer
 from tokenloom.weights.gguf import open_gguf
@@ -190,9 +191,41 @@ def test_broken_metadata_is_named(tmp_path: Path, changes: dict, words: str | No
         load_tokenizer(path)
 
 
+def test_begin_token_where_nothing_is_stated(bytes_backend: tokenizers.Tokenizer, tmp_path: Path) -> None:
+    for pre, begins in (("llama-bpe", True), ("tekken", True), ("qwen2", False)):
+        ours = load_tokenizer(gguf_of_bytes(tmp_path / f"{pre}.gguf", bytes_backend, pre))
+        assert ours.add_bos == begins
+        assert (ours.encode("a", bos=True)[0] == ours.bos_id) == begins
+
+
+@pytest.mark.parametrize("kind", ["bytes", "spm"])
+def test_a_file_becomes_a_folder(
+    bytes_backend: tokenizers.Tokenizer, spm_gguf: Path, tmp_path: Path, kind: str
+) -> None:
+    """What is written opens here and in transformers with the same ids."""
+    from transformers import AutoTokenizer
+
+    path = spm_gguf
+    if kind == "bytes":
+        template = {"tokenizer__chat_template": "{{ bos_token }}{{ messages[0].content }}"}
+        path = gguf_of_bytes(tmp_path / "m.gguf", bytes_backend, "qwen2", add_bos_token=True, **template)
+    ours, folder = load_tokenizer(path), tmp_path / "hub"
+    folder.mkdir()
+    for name, text in tokenizer_files(ours).items():
+        (folder / name).write_text(text)
+    again, theirs = load_tokenizer(folder), AutoTokenizer.from_pretrained(folder)
+    for text in TEXTS:
+        ids = ours.encode(text, bos=True)
+        assert again.encode(text, bos=True) == ids
+        assert theirs.encode(text) == ids
+        assert again.decode(ids) == theirs.decode(ids, skip_special_tokens=True)
+    assert (again.named, again.special, again.json()) == (ours.named, ours.special, ours.json())
+    assert again.template == ours.template
+
+
 @pytest.mark.model
-def test_smollm2(smollm2: Path) -> None:
-    ours, theirs = load_tokenizer(smollm2), transformers_reading(smollm2)
+def test_smollm2(smollm2: Path, smollm2_theirs) -> None:
+    ours, theirs = load_tokenizer(smollm2), smollm2_theirs
     assert (ours.vocab_size, ours.eos_ids, ours.add_bos) == (49152, (2, 0), False)
     with open_gguf(smollm2) as file:
         assert len(file.meta["tokenizer.ggml.tokens"]) == ours.vocab_size

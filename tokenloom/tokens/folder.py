@@ -15,6 +15,8 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken
 
+from tokenloom.tokens.text import Tokenizer
+
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 
@@ -127,6 +129,28 @@ def _templates(folder: Path, config: Mapping[str, Any]) -> dict[str, str]:
     for file in sorted((folder / "additional_chat_templates").glob("*.jinja")):
         found[file.stem] = file.read_text("utf-8")
     return found
+
+
+def tokenizer_files(tokenizer: Tokenizer) -> dict[str, str]:
+    """Name -> text of the files from which a tokenizer is read again, here and in transformers.
+
+    Not among them: generation_config.json, which is the model's and holds `eos_ids`.
+    """
+    config: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+    }
+    config |= {name: tokenizer.token_text(id) for name, id in tokenizer.named.items()}
+    config["add_bos_token"] = tokenizer.add_bos
+    template = tokenizer.template
+    extra = {k: v for k, v in template.variables.items() if k not in tokenizer.named} if template else {}
+    if extra:
+        config["extra_special_tokens"] = extra
+    files = {"tokenizer.json": tokenizer.json(), "tokenizer_config.json": json.dumps(config, indent=2)}
+    for name, source in (template.templates if template else {}).items():
+        plain = name == "default"
+        files["chat_template.jinja" if plain else f"additional_chat_templates/{name}.jinja"] = source
+    return files
 
 
 def _object(file: Path) -> dict[str, Any]:

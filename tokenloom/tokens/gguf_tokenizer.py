@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tokenizers
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 
 from tokenloom.tokens.pieces import SPACE
 from tokenloom.tokens.split import WHOLE, pre_tokenizer
@@ -48,6 +48,10 @@ def gguf_backend(meta: Mapping[str, Any]) -> tokenizers.Tokenizer:
     if _is_gemma(meta):
         users = [_respelled(token) for token in users]
     backend.add_tokens([AddedToken(t, normalized=False) for t in users])
+    begin = meta.get("tokenizer.ggml.bos_token_id")
+    if adds_bos(meta) and begin is not None:  # for those who read the tokenizer.json made of this
+        pair = (tokens[begin], begin)
+        backend.post_processor = processors.TemplateProcessing(single=[pair[0], "$A"], special_tokens=[pair])
     return backend
 
 
@@ -84,7 +88,7 @@ def adds_bos(meta: Mapping[str, Any]) -> bool:
     stated = meta.get("tokenizer.ggml.add_bos_token")
     if stated is not None:
         return bool(stated)
-    return meta.get("tokenizer.ggml.model") == "llama"
+    return meta.get("tokenizer.ggml.model") == "llama" or meta.get("tokenizer.ggml.pre") in WHOLE
 
 
 def templates_of(meta: Mapping[str, Any]) -> dict[str, str]:
@@ -101,7 +105,7 @@ def templates_of(meta: Mapping[str, Any]) -> dict[str, str]:
 def _byte_level(meta: Mapping[str, Any], tokens: list[str]) -> tokenizers.Tokenizer:
     kind = meta.get("tokenizer.ggml.pre", "default")
     cut = pre_tokenizer(kind)
-    merges = [_pair(merge) for merge in _texts(meta, "tokenizer.ggml.merges")]
+    merges = _merges(meta)
     vocab = {token: id for id, token in enumerate(tokens)}
     backend = tokenizers.Tokenizer(_bpe(vocab, merges, ignore_merges=kind in WHOLE))
     backend.pre_tokenizer = cut
@@ -119,11 +123,16 @@ def _bpe(vocab: dict[str, int], merges: list[tuple[str, str]], **options: Any) -
     return models.BPE(vocab, merges, **options)
 
 
-def _pair(merge: str) -> tuple[str, str]:
-    left, space, right = merge.partition(" ")
-    if not (left and space and right) or " " in right:
-        raise ValueError(f"tokenizer.ggml.merges: found {merge!r}; allowed: two tokens with a space between")
-    return left, right
+def _merges(meta: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The file's merges; a loop on the way to the first token, so it calls nothing it need not."""
+    merges = _texts(meta, "tokenizer.ggml.merges")
+    try:
+        return [(left, right) for left, right in [merge.split(" ") for merge in merges]]
+    except ValueError as error:
+        bad = next(merge for merge in merges if merge.count(" ") != 1)
+        raise ValueError(
+            f"tokenizer.ggml.merges: found {bad!r}; allowed: two tokens with a space between"
+        ) from error
 
 
 def _sentencepiece(meta: Mapping[str, Any], tokens: list[str], types: list[int]) -> tokenizers.Tokenizer:
@@ -132,7 +141,7 @@ def _sentencepiece(meta: Mapping[str, Any], tokens: list[str], types: list[int])
         tokens = [_respelled(token) for token in tokens]
     vocab = {token: id for id, token in enumerate(tokens)}
     if "tokenizer.ggml.merges" in meta:
-        merges = [_pair(merge) for merge in _texts(meta, "tokenizer.ggml.merges")]
+        merges = _merges(meta)
     else:
         # Gemma's scores do not follow its merges; the order in the file does.
         scores = [-float(id) for id in range(len(tokens))] if gemma else _scores(meta, len(tokens))

@@ -74,8 +74,9 @@ _NAMES: dict[tuple[str, ...], tuple[str, ...]] = {
 KINDS: dict[str, tuple[str, ...]] = {name: rules for rules, names in _NAMES.items() for name in names}
 """Name -> the expressions that cut, one after the other, each what the one before left whole."""
 
-WHOLE = frozenset(_NAMES[(_LLAMA3,)] + _NAMES[(_TEKKEN,)])
-"""Names whose models take a piece that is in the vocabulary as it is, without merges."""
+WHOLE = frozenset(_NAMES[(_LLAMA3,)] + _NAMES[(_TEKKEN,)]) - {"dbrx", "smaug-bpe"}
+"""Llama 3 and Mistral's Tekken: a piece that is in the vocabulary is taken as it is, without merges, and a
+text starts with the begin token."""
 
 
 def pre_tokenizer(kind: str) -> pre_tokenizers.PreTokenizer:

@@ -48,6 +48,8 @@ class Tokenizer:
         self.spelling: Spelling = spelling_of(backend)
         self.vocab_size: int = max(backend.get_vocab_size(), max(added, default=-1) + 1)
         """One more than the highest id."""
+        self.named: dict[str, int] = named
+        """bos_token, eos_token, ... -> id."""
         self.bos_id: int | None = named.get("bos_token")
         self.pad_id: int | None = named.get("pad_token")
         self.unk_id: int | None = named.get("unk_token")

@@ -55,9 +55,9 @@ def tool_format(tokenizer: Tokenizer) -> ToolFormat:
     text = "\n".join(template.templates.values()) if template else ""
     native = template is not None and template.takes_tools
     kind: Literal["hermes", "llama", "mistral"] = "hermes"
-    if native and CALLS in text:
+    if native and CALLS in text and "[ARGS]" not in text:
         kind = "mistral"
-    elif native and OPEN in text and "<function=" not in text:
+    elif native and OPEN in text and "<function=" not in text and CALLS not in text:
         kind = "hermes"
     elif native and '"parameters"' in text and (PYTHON in tokenizer.special or "python_tag" in text):
         kind = "llama"
