@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "tokenloom"
-ROOMS = (
-    "version step config hub weights model native codec privacy tokens engine data train evals explain trust "
-    "tasks api serve studio bench terminal cli"
-).split()
+# fmt: off
+ROOMS = [
+    "version", "step", "config", "hub", "weights", "model", "native", "codec", "privacy", "tokens", "engine", "data",
+    "train", "evals", "explain", "trust", "tasks", "api", "serve", "studio", "bench", "terminal", "cli",
+]
+# fmt: on
 FORBIDDEN = {("serve", "train"), ("serve", "data")}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +71,8 @@ class _Open:
     stream: TextStream
     prompt: tuple[int, ...]
     seed: int
+    started: float = field(default_factory=time.monotonic)
+    first: float | None = None
     text: list[str] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
@@ -176,9 +179,9 @@ class Model:
         *,
         max_tokens: int = 256,
         min_tokens: int = 0,
-        temperature: float = 0.7,
+        temperature: float | None = None,
         top_k: int = 0,
-        top_p: float = 0.95,
+        top_p: float | None = None,
         min_p: float = 0.0,
         typical_p: float = 1.0,
         repetition_penalty: float = 1.0,
@@ -204,12 +207,14 @@ class Model:
         """The engine's request for these options (engine.request says what each means), and the stop texts.
 
         max_tokens: new ids at most; a prompt that leaves less room gets what is left.
+        temperature, top_p: 0.7 and 0.95 unless given; beam search draws nothing and takes neither.
         ignore_eos: the model's own end tokens do not end the answer.
         """
         if len(ids) >= self.context:
             raise ValueError(
                 f"prompt: {len(ids)} tokens, but {self.name} holds {self.context} for prompt and answer"
             )
+        draws = beams == 1
         ends = () if ignore_eos else self.tokenizer.eos_ids
         request = Request(
             id=f"local-{next(self._names)}",
@@ -217,9 +222,9 @@ class Model:
             ids=tuple(ids),
             max_tokens=min(max_tokens, self.context - len(ids)),
             sampling=Sampling(
-                temperature=temperature,
+                temperature=(0.7 if draws else 1.0) if temperature is None else temperature,
                 top_k=top_k,
-                top_p=top_p,
+                top_p=(0.95 if draws else 1.0) if top_p is None else top_p,
                 min_p=min_p,
                 typical_p=typical_p,
                 repetition_penalty=repetition_penalty,
@@ -334,6 +339,8 @@ class Model:
         if delta.finish == "error":
             raise GenerationError(delta.error)
         row.prompt_logprobs = row.prompt_logprobs or delta.prompt
+        if delta.ids and row.first is None:
+            row.first = time.monotonic()
         piece = row.stream.push(delta.ids)
         row.ids += delta.ids[: piece.n_ids]
         row.logprobs += delta.logprobs[: piece.n_ids]
@@ -347,18 +354,26 @@ class Model:
             row.done = self._finish(row, "stop" if piece.stopped is not None else delta.finish, delta)
 
     def _finish(self, row: _Open, finish: str, delta: Delta | None) -> Generation:
-        usage = delta.usage if delta is not None else None
         return Generation(
             text="".join(row.text),
             ids=tuple(row.ids),
             prompt_ids=row.prompt,
             finish=finish,
             seed=row.seed,
-            timing=usage or Usage(len(row.prompt), 0, len(row.ids), 0.0, 0.0, 0.0),
+            timing=self._timing(row, delta),
             logprobs=tuple(row.logprobs),
             prompt_logprobs=row.prompt_logprobs,
             score=delta.score if delta is not None else None,
         )
+
+    @staticmethod
+    def _timing(row: _Open, delta: Delta | None) -> Usage:
+        """The engine's account; where a stop text ended the answer before the engine knew, this side's."""
+        if delta is not None and delta.usage is not None:
+            return delta.usage
+        now = time.monotonic()
+        first = now if row.first is None else row.first
+        return Usage(len(row.prompt), 0, len(row.ids), 0.0, first - row.started, now - row.started)
 
 
 def load(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tokenloom.hub import Found
+    from tokenloom.hub.card import Card
 
 
 def pull(
@@ -91,6 +92,10 @@ def _model_facts(name: str, found: Found | None) -> dict[str, object]:
         facts |= {"params": entry.params, "size": entry.size, "licence": entry.licence}
         facts |= {"context": entry.context, "abilities": entry.abilities, "languages": entry.languages}
         facts |= {"summary": entry.summary}
+    elif found:
+        card = _card(found)
+        facts |= {"licence": card.licence, "context": card.context}
+        facts |= {"abilities": card.abilities, "languages": card.languages}
     if found:
         facts |= {"disk_use": hub.disk_use(found), "path": str(found.path), "kind": found.kind}
     return facts
@@ -111,9 +116,31 @@ def _models_table(names: list[str], found: dict[str, Found]) -> Table:
             facts = [_mb(entry.size), here, entry.licence, f"{entry.context:,}"]
             facts += [", ".join(entry.abilities), ", ".join(entry.languages)]
         else:
-            facts = [here, here, "see its card", "", "", ""]
+            card = _card(found[name])
+            facts = [here, here, card.licence or "not stated", f"{card.context:,}" if card.context else ""]
+            facts += [", ".join(card.abilities), ", ".join(card.languages)]
         table.add_row(name, *facts, style="" if name in found else "dim")
     return table
+
+
+def _card(found: Found) -> Card:
+    """What the files of a model outside the catalogue say about it; a damaged file says nothing."""
+    from tokenloom.hub.card import Card, abilities, card_of_folder
+
+    if found.kind == "hub":
+        return card_of_folder(found.path)
+    from tokenloom.weights.errors import BadFile
+    from tokenloom.weights.gguf import open_gguf
+
+    try:
+        with open_gguf(found.path) as file:
+            meta = file.meta
+            context = meta.get(f"{meta.get('general.architecture')}.context_length", 0)
+            languages = meta.get("general.languages", [])
+            chats = abilities("tokenizer.chat_template" in meta)
+            return Card(str(meta.get("general.license", "")), int(context), chats, tuple(languages))
+    except BadFile:
+        return Card()
 
 
 def remove(name: Annotated[str, typer.Argument(help="The model's name, as `loom models` shows it.")]) -> None:

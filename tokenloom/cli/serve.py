@@ -34,7 +34,7 @@ def serve(
     adapter: Annotated[
         list[str] | None,
         typer.Option(
-            help="A LoRA adapter, as MODEL:NAME=FOLDER; requests ask for it as MODEL:NAME (may be given again).",
+            help="A LoRA adapter, as MODEL:NAME=FOLDER (may be given again); asked for as MODEL:NAME.",
             show_default=False,
         ),
     ] = None,
