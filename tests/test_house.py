@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent / "tokenloom"
 # fmt: off
 ROOMS = [
-    "version", "step", "config", "hub", "weights", "model", "native", "codec", "privacy", "tokens", "engine", "data",
-    "train", "evals", "explain", "trust", "tasks", "api", "serve", "studio", "bench", "terminal", "cli",
+    "version", "step", "config", "hub", "weights", "model", "native", "codec", "privacy", "tokens", "engine",
+    "data", "train", "evals", "explain", "trust", "tasks", "api", "serve", "studio", "bench", "terminal", "cli",
 ]
 # fmt: on
 FORBIDDEN = {("serve", "train"), ("serve", "data")}
