@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Eyes, Wire
+from studio_server import Eyes, Wire
 
 pytestmark = pytest.mark.browser
 expect: Any = pytest.importorskip("playwright.sync_api").expect

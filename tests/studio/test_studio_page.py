@@ -7,50 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Eyes, Wire
+from studio_server import TASK, Eyes, Wire
 
 pytestmark = pytest.mark.browser
 expect: Any = pytest.importorskip("playwright.sync_api").expect
 Look = Callable[..., Eyes]
-
-TASK = {
-    "name": "write",
-    "kind": "complete",
-    "summary": {"en": "Continues a text.", "zh": "续写一段文字。"},
-    "fields": [
-        {
-            "name": "text",
-            "type": "text",
-            "label": {"en": "Beginning", "zh": "开头"},
-            "help": {"en": "How it starts.", "zh": "怎样开始。"},
-            "required": True,
-            "default": None,
-        },
-        {
-            "name": "length",
-            "type": "number",
-            "whole": True,
-            "label": {"en": "Length", "zh": "长度"},
-            "help": {"en": "In tokens.", "zh": "词元数。"},
-            "required": False,
-            "default": 50,
-            "min": 1,
-            "max": 400,
-        },
-        {
-            "name": "tone",
-            "type": "choice",
-            "label": {"en": "Tone", "zh": "语气"},
-            "help": {"en": "", "zh": ""},
-            "required": False,
-            "default": "plain",
-            "choices": [
-                {"value": "plain", "label": {"en": "Plain", "zh": "平实"}},
-                {"value": "merry", "label": {"en": "Merry", "zh": "欢快"}},
-            ],
-        },
-    ],
-}
 
 
 def test_the_browsers_language_is_the_first_and_the_switch_is_kept(wire: Wire, look: Look) -> None:
@@ -322,39 +283,6 @@ def test_a_full_store_is_said(wire: Wire, look: Look) -> None:
     eyes.ask("And now")
     expect(eyes.answer()).to_contain_text("You said: And now")
     expect(eyes.page.get_by_role("alert").filter(has_text="full")).to_have_count(0)
-
-
-def test_a_task_is_a_form_made_from_its_declaration(wire: Wire, look: Look) -> None:
-    wire.tasks = [TASK, {**TASK, "name": "chat", "kind": "chat"}]
-    gate = threading.Event()
-    wire.script = lambda body: [("text", "Once **upon**"), ("wait", gate), ("text", " a time")]
-    eyes = look()
-    page = eyes.page
-    expect(page.get_by_role("link", name="chat", exact=True)).to_have_count(0)
-    page.get_by_role("link", name="write").click()
-    expect(page.get_by_role("main").get_by_text("Continues a text.")).to_be_visible()
-    page.get_by_role("button", name="Run").click()
-    expect(page.get_by_label("Beginning")).to_be_focused()
-    expect(page.get_by_text("Fill this in first.")).to_be_visible()
-    page.get_by_label("Beginning").fill("Long ago")
-    page.get_by_label("Length").fill("9999")
-    page.get_by_role("button", name="Run").click()
-    expect(page.get_by_text("A whole number from 1 to 400, or empty.")).to_be_visible()
-    assert wire.sent == []
-    page.get_by_label("Length").fill("20")
-    page.get_by_label("Tone").select_option("merry")
-    page.get_by_role("button", name="Run").click()
-    result = page.get_by_role("region", name="Result")
-    expect(result).to_contain_text("Once upon")
-    expect(result).to_contain_text("AI-generated")
-    gate.set()
-    expect(result).to_contain_text("Once upon a time")
-    path, body = wire.sent[-1]
-    assert path == "/v1/tasks/write"
-    assert body["fields"] == {"text": "Long ago", "length": 20, "tone": "merry"}
-    assert (body["lang"], body["stream"], body["model"]) == ("en", True, "smollm2")
-    page.get_by_role("button", name="切换到中文").click()
-    expect(page.get_by_label("开头")).to_have_value("Long ago")
 
 
 def test_less_motion_is_respected(wire: Wire, look: Look) -> None:

@@ -82,7 +82,8 @@ const KINDS = { 401: "auth", 429: "busy", 503: "loading" };
 async function request(path, { body, signal: abort } = {}) {
   for (;;) {
     const headers = {};
-    if (key.value) headers.Authorization = `Bearer ${key.value}`;
+    const used = key.value;
+    if (used) headers.Authorization = `Bearer ${used}`;
     if (body !== undefined) headers["Content-Type"] = "application/json";
     let response;
     try {
@@ -99,7 +100,8 @@ async function request(path, { body, signal: abort } = {}) {
     }
     if (response.ok) return response;
     const message = await errorMessage(response);
-    if (response.status === 401 && (await askKey(message))) continue;
+    // Another request may have been given a key meanwhile.
+    if (response.status === 401 && (key.value !== used || (await askKey(message)))) continue;
     const retryAfter = Number(response.headers.get("Retry-After")) || undefined;
     throw new ApiError(KINDS[response.status] ?? "refused", message, { status: response.status, retryAfter });
   }

@@ -9,7 +9,8 @@
   } catch (error) {
     console.info("This browser keeps no settings for this page: " + error.message);
   }
-  if (theme === "light" || theme === "dark") root.dataset.theme = theme;
+  if (theme !== "light" && theme !== "dark") theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  root.dataset.theme = theme;
   if (lang !== "en" && lang !== "zh") lang = /^zh\b/i.test(navigator.language || "") ? "zh" : "en";
   root.lang = lang === "zh" ? "zh-CN" : "en";
 })();

@@ -66,21 +66,24 @@ function follow() {
   });
 }
 
-const scheme = matchMedia("(max-width: 800px)");
+const thin = matchMedia("(max-width: 800px)");
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const systemDark = signal(dark.matches);
 
 /** Starts following the address, the width, the theme and the engine. */
 export function start() {
   follow();
   window.addEventListener("popstate", follow);
   window.addEventListener("hashchange", follow);
-  narrow.value = scheme.matches;
-  scheme.addEventListener("change", () => {
-    narrow.value = scheme.matches;
+  narrow.value = thin.matches;
+  thin.addEventListener("change", () => {
+    narrow.value = thin.matches;
     menuOpen.value = false;
   });
+  dark.addEventListener("change", () => (systemDark.value = dark.matches));
   effect(() => {
-    if (theme.value === "system") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = theme.value;
+    const system = systemDark.value ? "dark" : "light";
+    document.documentElement.dataset.theme = theme.value === "system" ? system : theme.value;
   });
   void watch();
 }

@@ -53,7 +53,7 @@ export function KeyDialog() {
     event.preventDefault();
     if (key.trim()) asked.resolve(key.trim());
   };
-  return html`<dialog ref=${ref} class="drawer centre" aria-labelledby="key-title" onClose=${() => keyRequest.value?.resolve(null)}>
+  return html`<dialog ref=${ref} class="drawer centre" aria-labelledby="key-title" onCancel=${() => asked.resolve(null)}>
     ${asked &&
     html`<form onSubmit=${send}>
       <h2 id="key-title">${t("key.title")}</h2>

@@ -1,5 +1,5 @@
 /** A task's form, made from its declaration, and what it made. Knows no task by name. */
-import { html, signal, useEffect, useId, useState } from "../lib.js";
+import { html, signal, useEffect, useId, useRef, useState } from "../lib.js";
 import { lang, number, pick, t } from "../i18n.js";
 import { write } from "../chat.js";
 import { download, fileName, textToMarkdown } from "../export.js";
@@ -105,7 +105,7 @@ function Form({ task }) {
     if (wrong) event.target.elements.namedItem(wrong.name).focus();
     else void perform(task, values);
   };
-  return html`<form class="fields" onSubmit=${submit} noValidate>
+  return html`<form class="fields task-form" onSubmit=${submit} noValidate>
     <p class="lead">${pick(task.summary)}</p>
     ${task.fields.map(
       (field) =>
@@ -143,7 +143,8 @@ function Field({ field, value, wrong, set }) {
       ${note}
     </div>`;
   }
-  return html`<div class="field">
+  const small = isNumber(field) || field.type === "choice";
+  return html`<div class=${small ? "field small" : "field"}>
     <label for=${id}>
       ${pick(field.label) || field.name}
       ${field.required && html`<em>${t("tasks.required")}</em>`}
@@ -183,11 +184,15 @@ function TextFile({ value, set, shared }) {
 
 function Result({ task }) {
   const { run, done, id } = results.value.get(task.name) ?? {};
+  const place = useRef(null);
+  useEffect(() => {
+    if (run) place.current.scrollIntoView({ behavior: "smooth", block: "start" });
+  }, [run]);
   if (!run && !done) return null;
   const text = run ? run.text.value : done.text;
   const save = async () =>
     download(fileName(task.name, "md"), await textToMarkdown(id, task.name, text), "text/markdown");
-  return html`<section class="result" aria-label=${t("tasks.result")} aria-busy=${run ? "true" : undefined}>
+  return html`<section class="result" ref=${place} aria-label=${t("tasks.result")} aria-busy=${run ? "true" : undefined}>
     <p class="by">
       <span class="label">${t("label.short")}</span>
       ${run && html`<span class="progress">${t(`message.${run.phase.value}`)}</span>`}

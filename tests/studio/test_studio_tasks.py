@@ -1,0 +1,96 @@
+"""Tasks in Chromium: a form made from a declaration, and what comes of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from studio_server import TASK, Eyes, Wire
+
+pytestmark = pytest.mark.browser
+expect: Any = pytest.importorskip("playwright.sync_api").expect
+Look = Callable[..., Eyes]
+
+
+def test_a_task_is_a_form_made_from_its_declaration(wire: Wire, look: Look) -> None:
+    wire.tasks = [TASK, {**TASK, "name": "chat", "kind": "chat"}]
+    gate = threading.Event()
+    wire.script = lambda body: [("text", "Once **upon**"), ("wait", gate), ("text", " a time")]
+    eyes = look()
+    page = eyes.page
+    expect(page.get_by_role("link", name="chat", exact=True)).to_have_count(0)
+    page.get_by_role("link", name="write").click()
+    expect(page.get_by_role("main").get_by_text("Continues a text.")).to_be_visible()
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_label("Beginning")).to_be_focused()
+    expect(page.get_by_text("Fill this in first.")).to_be_visible()
+    page.get_by_label("Beginning").fill("Long ago")
+    page.get_by_label("Length").fill("9999")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_text("A whole number from 1 to 400, or empty.")).to_be_visible()
+    assert wire.sent == []
+    page.get_by_label("Length").fill("20")
+    page.get_by_label("Tone").select_option("merry")
+    page.get_by_role("button", name="Run").click()
+    result = page.get_by_role("region", name="Result")
+    expect(result).to_contain_text("Once upon")
+    expect(result).to_contain_text("AI-generated")
+    gate.set()
+    expect(result).to_contain_text("Once upon a time")
+    path, body = wire.sent[-1]
+    assert path == "/v1/tasks/write"
+    assert body["fields"] == {"text": "Long ago", "length": 20, "tone": "merry"}
+    assert (body["lang"], body["stream"], body["model"]) == ("en", True, "smollm2")
+    page.get_by_role("button", name="切换到中文").click()
+    expect(page.get_by_label("开头")).to_have_value("Long ago")
+
+
+def test_a_task_takes_files_and_flags_and_shows_every_version(wire: Wire, look: Look) -> None:
+    words = {"en": "Source", "zh": "原文"}
+    fields = [
+        {
+            "name": "source",
+            "type": "file",
+            "label": words,
+            "help": words,
+            "required": True,
+            "default": None,
+            "max": 12,
+        },
+        {
+            "name": "short",
+            "type": "flag",
+            "label": {"en": "Brief", "zh": "简短"},
+            "help": words,
+            "required": False,
+        }
+        | {"default": False},
+    ]
+    wire.tasks = [{**TASK, "name": "sum up", "fields": fields}]
+    wire.script = lambda body: [
+        ("text", (0, "One ")),
+        ("text", (1, "Two ")),
+        ("text", (0, "a")),
+        ("text", (1, "b")),
+    ]
+    eyes = look("/#/task/sum%20up")
+    page = eyes.page
+    expect(page.get_by_role("heading", level=1)).to_have_text("sum up")
+    file = {"name": "a.txt", "mimeType": "text/plain", "buffer": b"far too long a text"}
+    page.get_by_label("Choose a text file").set_input_files(file)
+    expect(page.get_by_role("textbox", name="Source")).to_have_value("far too long a text")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_text("19 characters; at most 12 are allowed.")).to_be_visible()
+    page.get_by_label("Choose a text file").set_input_files({**file, "buffer": "雨后彩虹".encode()})
+    expect(page.get_by_role("textbox", name="Source")).to_have_value("雨后彩虹")
+    page.get_by_label("Brief").check()
+    page.get_by_role("button", name="Run").click()
+    result = page.get_by_role("region", name="Result")
+    expect(result.locator(".block")).to_have_text(["One a", "", "Two b"])
+    assert wire.sent[-1][0] == "/v1/tasks/sum%20up"
+    assert wire.last["fields"] == {"source": "雨后彩虹", "short": True}
+    assert page.evaluate(
+        "[scrollX, scrollY, document.querySelector('.page').getBoundingClientRect().top]"
+    ) == [0, 0, 0]
