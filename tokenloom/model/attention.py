@@ -87,10 +87,10 @@ def attend_in_blocks(
     blocks: Sequence[Block],
     softcap: float = 0.0,
 ) -> torch.Tensor:
-    """`attend` of one row's chunk as matrix products over blocks of queries: no gradients.
+    """`attend` of one row's chunk as matrix products over blocks of queries.
 
-    q (T, H, E); k, v (G, S, E). Returns (T, H * E). On CPUs this takes half the time of PyTorch's fused kernel,
-    since keys beyond a block are skipped and a group's heads share one product.
+    q (T, H, E); k, v (G, S, E). Returns (T, H * E). On CPUs this takes half the time of PyTorch's fused
+    kernel: keys beyond a block are skipped, and a group's heads share one product.
     """
     n, n_head, e = q.shape
     n_kv = k.shape[0]

@@ -214,6 +214,9 @@ def _ropes(config: Mapping[str, Any], context: int, windows: tuple[int, ...]) ->
     gemma = config["model_type"] == "gemma3_text"
     new = config.get("rope_parameters") or {}
     old = config.get("rope_scaling") or {}
+    partial = new.get("partial_rotary_factor") or config.get("partial_rotary_factor") or 1.0
+    if float(partial) != 1.0:
+        raise UnsupportedModel(f"partial_rotary_factor: found {partial!r}, only 1.0 is supported")
     theta = config.get("rope_theta") or (1_000_000.0 if gemma else 10_000.0)
     if not gemma:
         return _rope({**new, **old}, float(theta), context), None
@@ -232,10 +235,6 @@ def _rope(values: Mapping[str, Any], theta: float, context: int) -> Rope:
         raise UnsupportedModel(
             f"rope_parameters.rope_type: found {kind!r}, allowed are default, linear, dynamic, yarn, llama3; "
             f"use another model, or a server that runs this one with `--upstream`"
-        )
-    if float(values.get("partial_rotary_factor") or 1.0) != 1.0:
-        raise UnsupportedModel(
-            f"partial_rotary_factor: found {values['partial_rotary_factor']!r}, only 1.0 is supported"
         )
     theta = float(values.get("rope_theta") or theta)
     if kind == "default":

@@ -27,8 +27,8 @@ Source = Callable[[], torch.Tensor]
 """Reads one tensor when called."""
 IGNORED = (".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias")
 """Endings of buffers that old files hold beside the weights; they follow from the settings."""
-
-
+FLOATS = ("F32", "BF16", "F16", "F64")
+"""Types of weights in safetensors that are read."""
 BLOCK = 1 << 18
 """Weights dequantised at a time."""
 
@@ -114,6 +114,11 @@ def _same_names(wanted: Iterable[str], found: Iterable[str]) -> None:
 def _folder(folder: Path) -> tuple[ModelConfig, dict[str, Source]]:
     config = folder_config(folder)
     files = open_folder(folder)
+
+    for name in files.names():
+        if files.dtype(name) not in FLOATS and not name.endswith(IGNORED):
+            found = files.dtype(name)
+            raise BadModel(f"{name}: found {found}, needs {', '.join(FLOATS)}; use the bf16 or GGUF release")
 
     def source(name: str) -> Source:
         return lambda: files.tensor(name)
