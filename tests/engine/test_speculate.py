@@ -110,3 +110,21 @@ def test_no_draft_is_made_unless_asked() -> None:
     step = FakeStep(habit=7.0)
     drive(Core(step, grid=8), Request("r", "m", tuple(range(8)), max_tokens=50))
     assert all(len(row.ids) == 1 for rows in step.runs[1:] for row in rows)
+
+
+def test_drafts_stay_within_the_answer_the_block_and_the_context() -> None:
+    """Rows never go past the last position the request may take, nor past the block that is paid for."""
+    step = FakeStep(2, context=40, vocab_size=8, habit=9.0)
+    ticks = itertools.count()
+    loom = Core(step, grid=8, speculate=6, clock=lambda: float(next(ticks)))
+    for request in (
+        Request("short", "m", tuple(range(8)) * 2, max_tokens=7, sampling=Sampling(temperature=0.0)),
+        Request("long", "m", tuple(range(8)) * 2, max_tokens=100, sampling=Sampling(temperature=0.0)),
+    ):
+        step.runs.clear()
+        assert drive(loom, request).answer(request.id) == plain(request, vocab=8, context=40, habit=9.0)
+        rows = [row for rows in step.runs for row in rows]
+        drafted = [row for row in rows if row.want > 1]
+        assert drafted
+        assert max(row.start + len(row.ids) for row in rows) <= min(16 + request.max_tokens, 40) - 1
+        assert all((row.start + len(row.ids) - 1) // 8 == row.start // 8 for row in drafted)
