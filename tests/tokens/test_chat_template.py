@@ -212,7 +212,7 @@ def test_renders_what_transformers_renders(folders, theirs, style: str, chat: st
             try:
                 want = render(CHATS[chat], tools=tools, add_generation_prompt=prompt, tokenize=False, **extra)
             except (TemplateError, TypeError) as error:
-                words = str(error) if isinstance(error, TemplateError) else ""
+                words = str(error) if isinstance(error, TemplateError) else "template: "
                 with pytest.raises(TemplateRefused, match=re.escape(words)):
                     template.render(CHATS[chat], tools, prompt, **extra)
                 continue
