@@ -5,20 +5,40 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tokenloom import cli
 from tokenloom.trust import label_work
 
-LOOM = [sys.executable, "-m", "tokenloom.cli"]
+Loom = Callable[..., "Done"]
 
 
-def loom(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*LOOM, *words], capture_output=True, text=True, timeout=60)
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
+@pytest.fixture
+def loom(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Loom:
+    """Runs the program in this process, as the shell would."""
+
+    def run(*words: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["loom", *words])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        said = capsys.readouterr()
+        return Done(int(end.value.code or 0), said.out, said.err)
+
+    return run
+
+
+def test_help_lists_the_commands_and_imports_nothing_heavy(loom: Loom) -> None:
     shown = loom("--help")
     assert shown.returncode == 0
     for command in ("pull", "models", "remove", "verify"):
@@ -29,7 +49,7 @@ def test_help_lists_the_commands_and_imports_nothing_heavy() -> None:
     assert found.stdout.strip() == ""
 
 
-def test_a_local_model_from_pull_to_remove(tmp_path: Path) -> None:
+def test_a_local_model_from_pull_to_remove(loom: Loom, tmp_path: Path) -> None:
     file = tmp_path / "tiny.gguf"
     file.write_bytes(bytes(5000))
     done = loom("pull", str(file), "--name", "mine")
@@ -59,7 +79,7 @@ def test_a_local_model_from_pull_to_remove(tmp_path: Path) -> None:
         (["pull"], 2, "Missing argument"),
     ],
 )
-def test_mistakes_are_one_sentence_on_stderr(words: list[str], status: int, said: str) -> None:
+def test_mistakes_are_one_sentence_on_stderr(loom: Loom, words: list[str], status: int, said: str) -> None:
     done = loom(*words)
     assert done.returncode == status
     assert done.stdout == ""
@@ -69,7 +89,7 @@ def test_mistakes_are_one_sentence_on_stderr(words: list[str], status: int, said
         assert done.stderr.count("\n") == 1
 
 
-def test_verify_says_what_it_found(tmp_path: Path) -> None:
+def test_verify_says_what_it_found(loom: Loom, tmp_path: Path) -> None:
     path = tmp_path / "a.md"
     label_work(path, "# A hill")
     done = loom("verify", str(path))
