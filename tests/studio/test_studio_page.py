@@ -96,7 +96,7 @@ def test_every_control_has_a_name_and_the_parts_have_their_roles(wire: Wire, loo
     wire.tasks = [TASK]
     eyes = look()
     eyes.ask("Hello")
-    expect(eyes.answer()).to_contain_text("tokens/s")
+    expect(eyes.answer()).to_contain_text("first after")
     page = eyes.page
     for role in ("main", "navigation"):
         expect(page.get_by_role(role)).to_have_count(1)

@@ -186,13 +186,16 @@ function rest(ms, abort) {
   });
 }
 
+/** A shorter writing than this gives no honest rate: its pieces arrived in one bunch. */
+const RATE_MS = 100;
+
 /** Tokens per second count from the first piece to the last, so reading the prompt is not in them. */
 function timing(started, { first, last, usage }) {
   const tokens = usage?.completion ?? 0;
   return {
     first: first ? first - started : undefined,
     total: performance.now() - started,
-    rate: tokens > 1 && last > first ? ((tokens - 1) * 1000) / (last - first) : undefined,
+    rate: tokens > 1 && last - first >= RATE_MS ? ((tokens - 1) * 1000) / (last - first) : undefined,
   };
 }
 
