@@ -247,6 +247,15 @@ def test_adapters_are_models(serve: Serve) -> None:
     assert served.post(CHAT, body(model="tiny:cook")).status_code == 404
 
 
+def test_without_names_whatever_is_installed_is_offered(serve: Serve) -> None:
+    served = serve(models=())
+    assert served.get("/v1/models").json()["data"] == []
+    answer = served.post(CHAT, body())
+    assert answer.status_code == 404
+    assert "loom pull" in answer.json()["error"]["message"]
+    assert served.post("/v1/tasks/write", {"fields": {"prompt": "x"}}).status_code == 404
+
+
 def test_an_app_needs_someone_who_answers() -> None:
     with pytest.raises(ValueError, match="upstream"):
         create_app(None, Settings())

@@ -55,6 +55,13 @@ def test_answers_pass_through(front: Served) -> None:
     assert answer["choices"][0]["text"] == "too"
 
 
+def test_tasks_and_responses_pass_through(front: Served) -> None:
+    answer = front.post("/v1/tasks/write", {"fields": {"prompt": "SAY(a line \n)YAS"}}).json()
+    assert answer["choices"][0]["text"] == "a line"
+    answer = front.post("/v1/responses", {"model": "tiny", "input": "SAY(items)YAS"}).json()
+    assert answer["output"][0]["content"][0]["text"] == "items"
+
+
 def test_its_models_are_listed_with_ours(front: Served, behind: Served, serve: Serve) -> None:
     assert [card["id"] for card in front.get("/v1/models").json()["data"]] == ["tiny"]
     assert front.get("/v1/models/tiny").json()["id"] == "tiny"

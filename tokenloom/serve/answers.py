@@ -17,6 +17,8 @@ from tokenloom.serve.schema_sampling import Sampled
 from tokenloom.tokens.stream import TextStream
 from tokenloom.tokens.text import Tokenizer
 
+LEAST = -9999.0
+"""Stands for a log-probability of minus infinity, which JSON does not have; OpenAI's number."""
 # The engine's news have words and no codes; these are the words it uses.
 CONSTRAINT = re.compile(r"^constraint(\.text|\.kind)?( \(\w+\))?( is)?")
 TOO_MUCH = ("the request needs", "the request may need")

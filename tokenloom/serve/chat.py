@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from tokenloom.engine.request import Request, TokenLogprob
 from tokenloom.serve import sse
-from tokenloom.serve.answers import Count, News, answers, make_request
+from tokenloom.serve.answers import LEAST, Count, News, answers, make_request
 from tokenloom.serve.bridge import unless_gone
 from tokenloom.serve.desk import Desk
 from tokenloom.serve.errors import bad_request
@@ -114,7 +114,7 @@ async def collect(desk: Desk, chat: Chat) -> dict[str, Any]:
     texts = ["" for _ in readers]
     logprobs: list[list[dict[str, Any]]] = [[] for _ in readers]
     finishes = ["stop" for _ in readers]
-    async with aclosing(_news(desk, chat, count, readers)) as all_news:
+    async with aclosing(read_news(desk, chat, count, readers)) as all_news:
         async for news, deltas in all_news:
             texts[news.index] += "".join(delta.get("content", "") for delta in deltas)
             logprobs[news.index] += token_logprobs(chat.model.tokenizer, news.ids, news.logprobs)
@@ -133,7 +133,7 @@ async def collect(desk: Desk, chat: Chat) -> dict[str, Any]:
     return {**chat.head("chat.completion"), "choices": choices, "usage": count.usage()}
 
 
-async def _news(
+async def read_news(
     desk: Desk, chat: Chat, count: Count, readers: Sequence[Reader]
 ) -> AsyncGenerator[tuple[News, list[dict[str, Any]]], None]:
     """The news of each choice with the deltas of its message; finish is what the client is told."""
@@ -161,7 +161,7 @@ async def _events(desk: Desk, chat: Chat) -> AsyncGenerator[bytes, None]:
         choice = {"index": news.index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
         return sse.event({**head, "choices": [choice], **usage})
 
-    async with aclosing(_news(desk, chat, count, readers)) as all_news:
+    async with aclosing(read_news(desk, chat, count, readers)) as all_news:
         async for news, deltas in all_news:
             if news.index not in begun:
                 begun.add(news.index)
@@ -186,7 +186,7 @@ def token_logprobs(
     def one(token: int, logprob: float) -> dict[str, Any]:
         raw = tokenizer.token_bytes(token)
         text = raw.decode("utf-8", "replace")
-        return {"token": text, "logprob": max(logprob, -9999.0), "bytes": list(raw)}
+        return {"token": text, "logprob": max(logprob, LEAST), "bytes": list(raw)}
 
     return [
         {**one(token, known.logprob), "top_logprobs": [one(*pair) for pair in known.top]}

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from tokenloom.engine.request import Request, TokenLogprob
 from tokenloom.serve import sse
-from tokenloom.serve.answers import Count, News, answers, make_request
+from tokenloom.serve.answers import LEAST, Count, News, answers, make_request
 from tokenloom.serve.bridge import unless_gone
 from tokenloom.serve.desk import Desk
 from tokenloom.serve.errors import bad_request
@@ -114,11 +114,11 @@ class Lists:
                 self.token_logprobs.append(None)
                 self.top_logprobs.append(None)
                 continue
-            self.token_logprobs.append(known.logprob)
+            self.token_logprobs.append(max(known.logprob, LEAST))
             # Of two ids with the same text the likelier one stays, and the token's own is always there.
             top: dict[str, float] = {}
             for other, logprob in (*known.top, (token, known.logprob)):
-                top.setdefault(_text(tokenizer, other), logprob)
+                top.setdefault(_text(tokenizer, other), max(logprob, LEAST))
             self.top_logprobs.append(top)
 
     def join(self, more: dict[str, Any]) -> None:

@@ -122,7 +122,7 @@ class Models:
         return None
 
     def unknown(self, name: str, others: list[str] | None = None) -> ApiError:
-        known = ", ".join(self.names() + (others or [])) or "none"
+        known = ", ".join(self.names() + (others or [])) or "none; `loom pull smollm2` fetches one"
         message = f"The model {name!r} is not offered here; there are: {known}."
         return ApiError(404, message, param="model", code="model_not_found")
 
