@@ -240,6 +240,14 @@ def test_learned_positions_bound_the_context() -> None:
         build(GPT2)(torch.zeros(1, 65, dtype=torch.long))
 
 
+def test_taking_empties_the_model() -> None:
+    model = build(LLAMA)
+    (want,) = TorchStep(model, 1).run([Row(0, 0, IDS, want=1)])
+    (found,) = TorchStep(model, 1, take=True).run([Row(0, 0, IDS, want=1)])
+    assert np.array_equal(found, want)
+    assert not list(model.model.layers.parameters())
+
+
 def test_close_frees_the_cache() -> None:
     step = TorchStep(build(LLAMA), 1)
     step.run([Row(0, 0, IDS[:4], want=1)])

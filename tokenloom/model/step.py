@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from tokenloom.model.attention import attend, attend_in_blocks
 from tokenloom.model.cache import SlotCache, bytes_per_token
@@ -104,10 +105,13 @@ class TorchStep:
         context: int | None = None,
         adapters: Mapping[str, Adapter] | None = None,
         pack: bool = True,
+        take: bool = False,
     ) -> None:
         """context: positions per slot; None = the model's. With `ntk` rotation a longer context stretches the
         angles for all positions alike, so that what is cached stays valid. pack: lay bfloat16 weights out for
-        oneDNN on the CPU (drop the model afterwards to free the plain ones)."""
+        oneDNN on the CPU. take: empty the model layer by layer, so that its weights are not held twice; the
+        model cannot be used afterwards.
+        """
         config = model.config
         self.config, self.dtype, self.device = config, model.dtype, model.device
         self.n_slots, self.context = n_slots, config.context if context is None else context
@@ -120,7 +124,11 @@ class TorchStep:
         self._embed = model.model.embed_tokens.weight.detach()
         learned = config.positions == "learned"
         self._learned = model.model.embed_positions.weight.detach() if learned else None
-        self._layers = [_Layer(layer, config, pack) for layer in model.model.blocks()]
+        self._layers: list[_Layer] = []
+        for i in range(config.n_layer):
+            self._layers.append(_Layer(model.model.block(i), config, pack))
+            if take:
+                model.model.layers[i] = nn.Identity()
         self._norm = _Norm(model.model.norm)
         self._rows = model.output_weight.detach()
         self._head = Product([self._rows], pack=pack)

@@ -140,9 +140,11 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.n_layer))
         self.norm = norm_of(config, config.dim)
 
-    def blocks(self) -> list[Layer]:
-        """The layers, typed."""
-        return [layer for layer in self.layers if isinstance(layer, Layer)]
+    def block(self, i: int) -> Layer:
+        """Layer i, typed."""
+        layer = self.layers[i]
+        assert isinstance(layer, Layer)
+        return layer
 
 
 class Transformer(nn.Module):
