@@ -231,6 +231,12 @@ def test_what_a_constraint_forces_is_fed_as_one_chunk_and_scored_one_by_one() ->
     assert len(answers[1].logprobs) == 9
 
 
+def test_min_tokens_holds_against_an_end_the_constraint_forces() -> None:
+    for least, length in ((0, 1), (4, 8)):
+        done = constrained(lambda: Digits(9, must=(20,)), min_tokens=least).done["r", 0]
+        assert (len(done.ids), done.stop_id) == (length, 20 if length == 1 else None)
+
+
 def test_a_complete_text_that_nothing_may_follow_ends() -> None:
     done = constrained(lambda: Digits(ends=True), allowed=((1, 5),)).done["r", 0]
     assert (done.ids, done.finish, done.stop_id) == ((), "stop", None)
