@@ -28,6 +28,7 @@ CHAT = (FOLDER / "chat.toml").read_text(encoding="utf-8")
 PICK = """
 name = "pick"
 kind = "complete"
+title = {en = "A", zh = "B"}
 summary = {en = "a", zh = "b"}
 prompt = {en = "{{ tone }} {{ loud }} {{ paper }}", zh = "{{ tone }} {{ loud }} {{ paper }}"}
 [[fields]]
@@ -173,7 +174,7 @@ def test_templates_run_in_the_sandbox() -> None:
 
 def test_what_the_api_tells() -> None:
     told = json.loads(json.dumps(fields_json(tasks()["write"])))
-    assert list(told) == ["name", "kind", "summary", "fields"]
+    assert list(told) == ["name", "kind", "title", "summary", "fields"]
     prompt, length = told["fields"][:2]
     assert prompt["required"] is True
     assert prompt["default"] is None

@@ -1,7 +1,7 @@
 """What people ask for, each a declaration in a TOML file beside this one. Runs no model.
 
-A declaration has: name, kind (complete or chat), summary, fields, prompt (a template, or turns with a role),
-sampling, after. All that a person reads is in English and Chinese. Templates are Jinja in its sandbox and see
+A declaration has: name, kind (complete or chat), title, summary, fields, prompt (a template, or turns with a
+role), sampling, after. All that a person reads is in English and Chinese. Templates are Jinja in its sandbox and see
 the fields' values; what a user typed is a value, never a template. A field named like a sampling value sets
 it. The terminal's command (terminal.py), the API's route (`fields_json`) and the page's form come from here.
 """
@@ -55,6 +55,7 @@ class Turn:
 class Task:
     name: str
     kind: Kind
+    title: dict[str, str]
     summary: dict[str, str]
     fields: tuple[Field, ...]
     prompt: dict[str, tuple[Turn, ...]]
@@ -107,10 +108,10 @@ def parse_task(source: str, where: str = "task") -> Task:
     after = tuple(table.get("after", ()))
     if unknown := [step for step in after if step not in STEPS]:
         raise BadDeclaration(f"{where}: after has unknown {unknown}; known are {list(STEPS)}")
-    summary = _both(where, "summary", table["summary"])
+    title, summary = (_both(where, key, table[key]) for key in ("title", "summary"))
     _keys(f"{where}: prompt", table["prompt"], set(LANGS))
     prompt = {lang: _turns(where, kind, table["prompt"][lang]) for lang in LANGS}
-    task = Task(name, cast(Kind, kind), summary, fields, prompt, sampling, after)
+    task = Task(name, cast(Kind, kind), title, summary, fields, prompt, sampling, after)
     _check_templates(where, task)
     return task
 
@@ -272,7 +273,7 @@ def finish(task: Task, text: str, lang: str = "en", publish: bool = False) -> st
 
 
 def fields_json(task: Task) -> dict[str, Any]:
-    """The task as the API tells it (GET /v1/tasks): name, kind, summary, fields."""
+    """The task as the API tells it (GET /v1/tasks): name, kind, title, summary, fields."""
     fields = []
     for f in task.fields:
         told: dict[str, Any] = {"name": f.name, "type": f.type, "label": f.label, "help": f.help}
@@ -283,4 +284,10 @@ def fields_json(task: Task) -> dict[str, Any]:
         if f.type == "number":
             told["whole"] = f.whole
         fields.append(told)
-    return {"name": task.name, "kind": task.kind, "summary": task.summary, "fields": fields}
+    return {
+        "name": task.name,
+        "kind": task.kind,
+        "title": task.title,
+        "summary": task.summary,
+        "fields": fields,
+    }

@@ -53,12 +53,12 @@ function Tasks() {
           <a
             class="task-link"
             href=${hash}
-            aria-label=${task.name}
+            aria-label=${pick(task.title) || task.name}
             title=${pick(task.summary)}
             aria-current=${here ? "page" : undefined}
             onClick=${follow(hash)}
           >
-            <span class="name">${task.name}<small>${pick(task.summary)}</small></span>
+            <span class="name">${pick(task.title) || task.name}<small>${pick(task.summary)}</small></span>
           </a>
         </li>`;
       })}
