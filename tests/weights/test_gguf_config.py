@@ -248,6 +248,13 @@ def test_a_turn_may_end_in_several_ways(tmp_path: Path) -> None:
     assert config_from_gguf(open_gguf(tmp_path / "m.gguf"))["eos_token_id"] == [2, 5]
 
 
+def test_the_old_spelling_of_linear_scaling(tmp_path: Path) -> None:
+    extra = {"llama.rope.scale_linear": (4.0, gguf.GGUFValueType.FLOAT32)}
+    write_gguf(tmp_path / "m.gguf", SMALL, small_weights(), extra=extra)
+    config = config_from_gguf(open_gguf(tmp_path / "m.gguf"))
+    assert config["rope_scaling"] == {"rope_type": "linear", "factor": 4.0}
+
+
 def test_a_file_without_a_model_is_refused(tmp_path: Path) -> None:
     write_gguf(tmp_path / "m.gguf", SMALL, {"model.norm.weight": np.ones(64, np.float32)})
     with pytest.raises(BadFile, match=r"no token_embd\.weight"):

@@ -147,6 +147,8 @@ def _common(gguf: Gguf, meta: _Meta) -> dict[str, Any]:
 def _rope_scaling(gguf: Gguf, meta: _Meta, theta: float, width: int) -> dict[str, Any] | None:
     kind = meta.values.get(f"{meta.prefix}.rope.scaling.type", "none")
     factors = gguf.tensors.get("rope_freqs.weight")
+    if meta.has("rope.scale_linear") and kind == "none":  # how files of 2023 spell it
+        return {"rope_type": "linear", "factor": meta.number("rope.scale_linear")}
     if kind == "none" and factors is not None:
         return _llama3_scaling(factors, theta, width)
     if kind == "none":
