@@ -40,6 +40,12 @@ def model(request: pytest.FixtureRequest) -> Transformer:
     return build(CONFIGS[request.param])
 
 
+@pytest.fixture(params=[True, False], ids=["blocks", "fused"])
+def in_blocks(request: pytest.FixtureRequest) -> bool:
+    """Chunks by products over blocks, as CPUs take them, or by the fused kernel, as GPUs do."""
+    return bool(request.param)
+
+
 def whole(model: Transformer, ids: list[int]) -> np.ndarray:
     with torch.no_grad():
         return model(torch.tensor([ids]))[0].float().numpy()
@@ -78,8 +84,9 @@ def test_cached_is_full(model: Transformer) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 16, 39])
-def test_chunked_is_whole(model: Transformer, size: int) -> None:
+def test_chunked_is_whole(model: Transformer, size: int, in_blocks: bool) -> None:
     step = TorchStep(model, 1)
+    step.in_blocks = in_blocks
     parts = [
         step.run([Row(0, i, IDS[i : i + size], want=len(IDS[i : i + size]))])[0]
         for i in range(0, len(IDS), size)
@@ -88,10 +95,13 @@ def test_chunked_is_whole(model: Transformer, size: int) -> None:
 
 
 @pytest.mark.parametrize("slots", [(0, 1, 2, 3), (3, 0, 2, 1), (6, 1, 4, 2), (7, 5, 3, 1)])
-def test_batch_is_single_in_any_slots_and_order(model: Transformer, slots: tuple[int, ...]) -> None:
+def test_batch_is_single_in_any_slots_and_order(
+    model: Transformer, slots: tuple[int, ...], in_blocks: bool
+) -> None:
     """Rows of other lengths, chunks beside decode rows, slots with and without neighbours."""
     lengths = (30, 3, 17, 9)
     step = TorchStep(model, 8)
+    step.in_blocks = in_blocks
     step.run([Row(slot, 0, IDS[:n]) for slot, n in zip(slots, lengths, strict=True)])
     for order in itertools.islice(itertools.permutations(range(4)), 0, 24, 5):
         rows = []
@@ -116,7 +126,7 @@ def test_many_rows_of_very_other_lengths(model: Transformer) -> None:
     ids = [IDS[i % 40] for i in range(590)]
     step.run([Row(0, 0, ids[:4]), Row(1, 0, ids[:589]), Row(2, 0, ids[:2])])
     rows = [Row(0, 4, [9], 1), Row(1, 589, [9], 1), Row(2, 2, [9], 1)]
-    assert len(make_plan(rows, {0}, torch.float32, torch.device("cpu")).groups) == 3
+    assert len(make_plan(rows, {0}, torch.float32, torch.device("cpu"), True).groups) == 3
     for row, found in zip(rows, step.run(rows), strict=True):
         np.testing.assert_allclose(found[0], whole(model, [*ids[: row.start], 9])[-1], atol=1e-4)
 
@@ -252,3 +262,17 @@ def test_close_frees_the_cache() -> None:
     step = TorchStep(build(LLAMA), 1)
     step.run([Row(0, 0, IDS[:4], want=1)])
     step.close()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", CONFIGS)
+def test_cuda_is_cpu(name: str) -> None:
+    model = build(CONFIGS[name])
+    want = whole(model, IDS)
+    step = TorchStep(model.to("cuda"), 4)
+    (found,) = step.run([Row(1, 0, IDS[:20], want=20)])
+    np.testing.assert_allclose(found, want[:20], atol=1e-3)
+    for i in range(20, 30):
+        found, _ = step.run([Row(1, i, [IDS[i]], want=1), Row(2, i - 20, [IDS[i - 20]])])
+        np.testing.assert_allclose(found[0], want[i], atol=1e-3)

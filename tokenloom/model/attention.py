@@ -64,7 +64,12 @@ class Block:
 
 
 def blocks_of(
-    n_query: int, n_key: int, window: int, dtype: torch.dtype, size: int = BLOCK
+    n_query: int,
+    n_key: int,
+    window: int,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+    size: int = BLOCK,
 ) -> tuple[Block, ...]:
     """The queries are the last of the keys' positions; `window` as in `causal_mask`."""
     found = []
@@ -74,7 +79,7 @@ def blocks_of(
         lo = max(0, hi - (b - a) + 1 - window) if window else 0
         # Without a window only the last b - a keys are hidden from some of the block.
         m = hi - lo if window else b - a
-        seen = causal_mask(b - a, m, window)
+        seen = causal_mask(b - a, m, window, device)
         found.append(Block(a, b, lo, hi, additive(seen, dtype)))
     return tuple(found)
 

@@ -99,8 +99,13 @@ def check_rows(
         seen.add(row.slot)
 
 
-def make_plan(rows: Sequence[Row], windows: Iterable[int], dtype: torch.dtype, device: torch.device) -> Plan:
-    """Decode rows first, by slot, then chunks; masks for each distinct window."""
+def make_plan(
+    rows: Sequence[Row], windows: Iterable[int], dtype: torch.dtype, device: torch.device, in_blocks: bool
+) -> Plan:
+    """Decode rows first, by slot, then chunks; masks for each distinct window.
+
+    in_blocks: chunks attend by `attend_in_blocks`, as suits CPUs; else by the fused kernel.
+    """
     order = sorted(range(len(rows)), key=lambda i: (len(rows[i].ids) > 1, rows[i].slot))
     n_decode = sum(len(row.ids) == 1 for row in rows)
     ids: list[int] = []
@@ -115,7 +120,7 @@ def make_plan(rows: Sequence[Row], windows: Iterable[int], dtype: torch.dtype, d
         _decode_group(lo, [rows[i] for i in order[lo:hi]], distinct, dtype, device)
         for lo, hi in _decode_spans([rows[i] for i in order[:n_decode]])
     ]
-    groups += [_chunk_group(at[i], rows[i], distinct, dtype, device) for i in order[n_decode:]]
+    groups += [_chunk_group(at[i], rows[i], distinct, dtype, device, in_blocks) for i in order[n_decode:]]
     return Plan(
         ids=torch.tensor(ids, device=device),
         positions=torch.tensor(positions, device=device),
@@ -162,14 +167,14 @@ def _decode_group(
 
 
 def _chunk_group(
-    lo: int, row: Row, windows: Iterable[int], dtype: torch.dtype, device: torch.device
+    lo: int, row: Row, windows: Iterable[int], dtype: torch.dtype, device: torch.device, in_blocks: bool
 ) -> Group:
     n, stop = len(row.ids), row.start + len(row.ids)
     views: dict[int, View] = {}
     for window in windows:
         first = max(0, row.start + 1 - window) if window else 0
-        if device.type == "cpu":
-            views[window] = View(first, stop, blocks=blocks_of(n, stop - first, window, dtype))
+        if in_blocks:
+            views[window] = View(first, stop, blocks=blocks_of(n, stop - first, window, dtype, device))
         elif row.start == 0 and (not window or window >= n):
             views[window] = View(0, stop, causal=True)
         else:

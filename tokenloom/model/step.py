@@ -114,6 +114,7 @@ class TorchStep:
         """
         config = model.config
         self.config, self.dtype, self.device = config, model.dtype, model.device
+        self.in_blocks = self.device.type == "cpu"
         self.n_slots, self.context = n_slots, config.context if context is None else context
         if n_slots < 1:
             raise ValueError(f"n_slots: found {n_slots}, needs at least 1")
@@ -164,7 +165,7 @@ class TorchStep:
         if not rows:
             return []
         check_rows(rows, self.n_slots, self.context, self.vocab_size, self._adapters)
-        plan = make_plan(rows, set(self._windows), self.dtype, self.device)
+        plan = make_plan(rows, set(self._windows), self.dtype, self.device, self.in_blocks)
         x = F.embedding(plan.ids, self._embed)
         if self.config.embed_scale != 1.0:
             x = x * torch.tensor(self.config.embed_scale, dtype=x.dtype)
