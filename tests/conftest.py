@@ -1,4 +1,4 @@
-"""What every test shares: no network, a home of its own, one thread per worker, the embedded model where asked."""
+"""What every test shares: no network, a home of its own, one thread per worker, the embedded model."""
 
 from __future__ import annotations
 

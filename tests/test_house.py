@@ -13,7 +13,8 @@ ROOT = Path(__file__).parent.parent / "tokenloom"
 # fmt: off
 ROOMS = [
     "version", "step", "config", "hub", "weights", "model", "native", "codec", "privacy", "tokens", "engine",
-    "data", "train", "evals", "explain", "trust", "tasks", "api", "serve", "studio", "bench", "terminal", "cli",
+    "data", "train", "evals", "explain", "trust", "tasks", "api", "serve",
+    "studio", "bench", "terminal", "cli",
 ]
 # fmt: on
 FORBIDDEN = {("serve", "train"), ("serve", "data")}

@@ -1,9 +1,9 @@
 """Tokenloom: one Transformer that writes, draws and composes, on a machine you own.
 
-    import tokenloom as tl
+import tokenloom as tl
 
-    model = tl.load("smollm2")
-    print(model.chat("Why is the sky blue?").text)
+model = tl.load("smollm2")
+print(model.chat("Why is the sky blue?").text)
 """
 
 from typing import TYPE_CHECKING, Any

@@ -165,7 +165,7 @@ class Model:
         if not ids or len(ids) > self.context:
             raise ValueError(f"ids: {len(ids)} given, 1 to {self.context} allowed (the model's context)")
         with self._lock:
-            slot = self._core.borrow_slot()
+            slot = self._core.borrow_slot(len(ids))
             try:
                 scores = self._core.runner.run([Row(slot, 0, list(ids), want=len(ids))])[0]
             finally:

@@ -1,9 +1,10 @@
 """What people ask for, each a declaration in a TOML file beside this one. Runs no model.
 
 A declaration has: name, kind (complete or chat), title, summary, fields, prompt (a template, or turns with a
-role), sampling, after. All that a person reads is in English and Chinese. Templates are Jinja in its sandbox and see
-the fields' values; what a user typed is a value, never a template. A field named like a sampling value sets
-it. The terminal's command (terminal.py), the API's route (`fields_json`) and the page's form come from here.
+role), sampling, after. All that a person reads is in English and Chinese. Templates are Jinja in its sandbox
+and see the fields' values; what a user typed is a value, never a template. A field named like a sampling
+value sets it. The terminal's command (terminal.py), the API's route (`fields_json`) and the page's form come
+from here.
 """
 
 from __future__ import annotations
