@@ -39,6 +39,8 @@ class News:
     """The prompt's own, on a choice's first news, when asked for."""
     finish: str | None = None
     """stop or length, on the last one."""
+    stopped: str | None = None
+    """The stop text that ended it, if one did."""
 
 
 @dataclass
@@ -78,7 +80,7 @@ class _Choice:
 
     def take(self, delta: Delta, prompt: tuple[TokenLogprob | None, ...]) -> News:
         """Ids one at a time, so that a stop text ends the answer at its id and not at its delta."""
-        text, stopped = "", False
+        text, stopped = "", None
         for number, token in enumerate(delta.ids):
             piece = self.stream.push([token])
             self.generated += 1
@@ -88,21 +90,23 @@ class _Choice:
             self.read += len(self.tokenizer.kept(token, False))
             self.logprobs += delta.logprobs[number : number + 1]
             if piece.stopped is not None:
-                stopped = True
+                stopped = piece.stopped
                 break
-        if delta.finish is not None and not stopped:
+        if delta.finish is not None and stopped is None:
             rest = self.stream.finish()
             text += rest.text
-            stopped = rest.stopped is not None
-        ended = stopped or (delta.finish == "length" and bool(self.ids) and self.ids[-1] in self.ends)
+            stopped = rest.stopped
+        ended = stopped is not None or (
+            delta.finish == "length" and bool(self.ids) and self.ids[-1] in self.ends
+        )
         finish = "stop" if ended else delta.finish
         if not (text or finish):
             return News(self.index, prompt=prompt)
         self.shown += len(text.encode())
-        kept = sum(start < self.shown for start in self.starts) if stopped else len(self.ids)
+        kept = sum(start < self.shown for start in self.starts) if stopped is not None else len(self.ids)
         ids, logprobs = tuple(self.ids[:kept]), tuple(self.logprobs[:kept])
         self.ids, self.logprobs, self.starts = [], [], []
-        return News(self.index, text, ids, logprobs, prompt, finish)
+        return News(self.index, text, ids, logprobs, prompt, finish, stopped)
 
 
 def make_request(

@@ -26,6 +26,7 @@ from tokenloom.serve.metrics import Metrics
 from tokenloom.serve.models import RETRY_S, Models, Place
 from tokenloom.serve.schema_chat import ChatRequest
 from tokenloom.serve.schema_completions import CompletionRequest
+from tokenloom.serve.schema_messages import MessagesRequest
 from tokenloom.serve.schema_responses import ResponsesRequest
 from tokenloom.serve.settings import Settings
 from tokenloom.serve.tasks import TaskRequest
@@ -62,7 +63,7 @@ def create_app(
     _own_routes(app, desk)
     _openai_routes(app, desk)
     pages.install(app, settings.studio, keys)
-    openapi.install(app, (ChatRequest, CompletionRequest, ResponsesRequest, TaskRequest))
+    openapi.install(app, (ChatRequest, CompletionRequest, ResponsesRequest, MessagesRequest, TaskRequest))
     app.state.desk = desk
     app.state.routes = [path for path in (getattr(route, "path", "") for route in app.routes) if path]
     return app
@@ -161,6 +162,15 @@ def _openai_routes(app: FastAPI, desk: Desk) -> None:
     async def items(request: Request) -> Response:
         """An answer as items; nothing is stored."""
         return await dispatch.answer_response(desk, request, await read_json(request))
+
+    @app.post(
+        "/v1/messages",
+        responses={**openapi.streams("The answer, as content blocks."), **asked},
+        openapi_extra=openapi.takes(MessagesRequest),
+    )
+    async def content_blocks(request: Request) -> Response:
+        """An answer in Anthropic's shape."""
+        return await dispatch.answer_message(desk, request, await read_json(request))
 
     @app.get("/v1/tasks", responses=openapi.errors(*openapi.AUTH))
     async def listed_tasks() -> Response:

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
-from tokenloom.serve import chat, completions, responses
+from tokenloom.serve import chat, completions, messages, responses
 from tokenloom.serve.body import checked
 from tokenloom.serve.desk import Desk
 from tokenloom.serve.schema_chat import ChatRequest
@@ -37,3 +37,9 @@ async def answer_response(desk: Desk, http: HttpRequest, value: Mapping[str, Any
     if desk.upstream is not None and goes_upstream(desk, value):
         return await desk.upstream.forward(http, "/responses", value)
     return await responses.answer(desk, http, value)
+
+
+async def answer_message(desk: Desk, http: HttpRequest, value: Mapping[str, Any]) -> Response:
+    if desk.upstream is not None and goes_upstream(desk, value):
+        return await desk.upstream.forward(http, "/messages", value)
+    return await messages.answer(desk, http, value)

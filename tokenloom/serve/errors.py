@@ -37,10 +37,13 @@ class ApiError(Exception):
         self.param = param
         self.code = code
         self.retry_after_s = retry_after_s
+        self.extra: dict[str, str] = {}
+        """Fields beside `error`, for routes whose clients look for them."""
 
     def body(self) -> dict[str, Any]:
         kind = TYPES.get(self.status, "invalid_request_error" if self.status < 500 else "server_error")
-        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
+        return {"error": error, **self.extra}
 
     def headers(self) -> dict[str, str]:
         headers = {}

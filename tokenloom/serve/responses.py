@@ -92,8 +92,8 @@ class Writer:
         events: list[dict[str, Any]] = []
         if self._open is None or self._open["type"] != "message":
             part: dict[str, Any] = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
-            item = {"id": _id("msg"), "type": "message", "role": "assistant", "status": "in_progress"}
-            events += self._begin({**item, "content": [part]})
+            new = {"id": _id("msg"), "type": "message", "role": "assistant", "status": "in_progress"}
+            events += self._begin({**new, "content": [part]})
             at = {"output_index": len(self.output) - 1, "item_id": self.output[-1]["id"], "content_index": 0}
             events.append({"type": "response.content_part.added", **at, "part": dict(part)})
         item = self.output[-1]
