@@ -116,6 +116,16 @@ def test_requested_numbers_reach_the_engine_as_they_are(serve: Serve) -> None:
     assert served.engine.seen[-1].seed == 2**64 - 1
 
 
+def test_without_a_model_the_first_answers(served: Served) -> None:
+    for route, body in (
+        ("chat/completions", {"messages": ask("x")["messages"]}),
+        ("completions", {"prompt": "x"}),
+        ("responses", {"input": "x"}),
+        ("messages", {"messages": ask("x")["messages"], "max_tokens": 9}),
+    ):
+        assert served.post(f"/v1/{route}", body).json()["model"] == "tiny"
+
+
 def test_choices_are_told_apart(served: Served) -> None:
     answer = served.post("/v1/chat/completions", ask("SAY(twice)YAS", n=3)).json()
     assert [choice["index"] for choice in answer["choices"]] == [0, 1, 2]

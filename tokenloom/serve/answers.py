@@ -197,7 +197,7 @@ async def answers(
     for at, request in enumerate(requests):
         for number in range(request.n):
             stream = TextStream(model.tokenizer, body.stops(), shown)
-            ends = () if request.stop_ids else model.tokenizer.eos_ids
+            ends = () if request.stop_ids or body.ignore_eos else model.tokenizer.eos_ids
             open_[request.id, number] = _Choice(at * request.n + number, model.tokenizer, stream, ends)
         count.prompt += len(request.ids)
         desk.metrics.prompt(model.name, len(request.ids))

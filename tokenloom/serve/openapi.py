@@ -28,6 +28,11 @@ ERROR = {
         }
     },
 }
+EVENT = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {"event": {"type": "string"}, "data": {"type": "string"}},
+}
 STATUSES = {
     400: "Well-formed, but impossible; the message says what is allowed.",
     401: "A key is needed, or is not known.",
@@ -65,7 +70,7 @@ def streams(description: str) -> dict[int | str, dict[str, Any]]:
     """A 200 that is JSON, or events where `stream` is true."""
     content = {
         "application/json": {"schema": {"type": "object"}},
-        "text/event-stream": {"schema": {"type": "string"}},
+        "text/event-stream": {"schema": EVENT},
     }
     return {200: {"description": description, "content": content}}
 

@@ -75,7 +75,8 @@ class NoThinking(Part):
 
 
 class MessagesRequest(Body):
-    model: str
+    model: str = Field("", min_length=1)
+    """The first on offer when not given."""
     messages: list[Turn] = Field(min_length=1)
     max_tokens: int = Field(ge=1)
     system: str | list[TextBlock] | None = None

@@ -82,7 +82,8 @@ class TextOptions(Part):
 
 
 class ResponsesRequest(Body):
-    model: str
+    model: str = Field("", min_length=1)
+    """The first on offer when not given."""
     input: str | list[Item]
     instructions: str | None = None
     max_output_tokens: int | None = Field(None, ge=0)

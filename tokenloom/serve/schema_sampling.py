@@ -78,7 +78,8 @@ class StructuredOutputs(Part):
 class Sampled(Body):
     """How ids are chosen and when the answer ends."""
 
-    model: str
+    model: str = Field("", min_length=1)
+    """The first on offer when not given."""
     temperature: float | None = Field(None, ge=0, le=2)
     """0 = greedy; 1 when not given."""
     top_p: float | None = Field(None, gt=0, le=1)

@@ -53,8 +53,9 @@ async def run(desk: Desk, http: HttpRequest, name: str) -> Response:
         prompt = tasks.build(task, asked.fields, asked.lang)
     except tasks.FieldError as error:
         raise _named(str(error), task) from None
-    value: dict[str, Any] = {**prompt.sampling, "model": asked.model or await default_model(desk)}
-    value["stream"] = asked.stream
+    value: dict[str, Any] = {**prompt.sampling, "stream": asked.stream}
+    if asked.model is not None:
+        value["model"] = asked.model
     if prompt.kind == "chat":
         answer = await dispatch.answer_chat(desk, http, {**value, "messages": list(prompt.messages)})
     else:
@@ -64,17 +65,6 @@ async def run(desk: Desk, http: HttpRequest, name: str) -> Response:
     whole = _finished(task, asked, json.loads(bytes(answer.body)))
     seed = answer.headers.get("x-tokenloom-seed")
     return JSONResponse(whole, headers={} if seed is None else {"x-tokenloom-seed": seed})
-
-
-async def default_model(desk: Desk) -> str:
-    names = desk.models.names()
-    if not names and desk.upstream is not None:
-        names = [card["id"] for card in await desk.upstream.cards()]
-    if not names:
-        raise ApiError(
-            404, "model: none is on offer; run `loom pull smollm2`", param="model", code="model_not_found"
-        )
-    return names[0]
 
 
 def _named(message: str, task: tasks.Task) -> ApiError:
