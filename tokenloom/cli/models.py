@@ -77,6 +77,9 @@ def models(
 
     console = Console()
     console.print(_models_table(names, found))
+    for name, why in ((n, _slower(found[n])) for n in names if n in found):
+        if why:
+            console.print(f"{name}: PyTorch answers, slower on a CPU, for it needs {why}.", highlight=False)
     if any(n not in found for n in names):
         console.print(
             "`loom pull NAME` fetches one; any Hub repository: `loom pull org/name`.", highlight=False
@@ -98,7 +101,19 @@ def _model_facts(name: str, found: Found | None) -> dict[str, object]:
         facts |= {"abilities": card.abilities, "languages": card.languages}
     if found:
         facts |= {"disk_use": hub.disk_use(found), "path": str(found.path), "kind": found.kind}
+        facts |= {"not_native": _slower(found)}
     return facts
+
+
+def _slower(found: Found) -> str | None:
+    """What keeps the native step from running a model; None where it runs it."""
+    from tokenloom.native.open import NotNative, inspect
+
+    try:
+        inspect(found.path)
+    except (NotNative, ValueError, OSError) as error:
+        return str(error)
+    return None
 
 
 def _models_table(names: list[str], found: dict[str, Found]) -> Table:
