@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from typing import Any
 
 import httpx
@@ -124,6 +126,23 @@ def test_without_a_model_the_first_answers(served: Served) -> None:
         ("messages", {"messages": ask("x")["messages"], "max_tokens": 9}),
     ):
         assert served.post(f"/v1/{route}", body).json()["model"] == "tiny"
+
+
+@pytest.mark.parametrize("route", ["chat/completions", "completions"])
+def test_a_tokenizer_at_work_does_not_hold_up_the_server(serve: Serve, route: str) -> None:
+    served = serve()
+    entry = served.app.state.desk.models.offered()["tiny"]
+    body = {"prompt": "SAY(late)YAS"} if route == "completions" else ask("SAY(late)YAS")
+    answers: list[httpx.Response] = []
+    with entry.tokenizer._lock:
+        asker = threading.Thread(target=lambda: answers.append(served.post(f"/v1/{route}", body)))
+        asker.start()
+        time.sleep(0.2)
+        with httpx.Client(trust_env=False, timeout=5) as other:
+            assert other.get(served.url + "/health").status_code == 200
+        assert not answers
+    asker.join(10)
+    assert "late" in answers[0].text
 
 
 def test_choices_are_told_apart(served: Served) -> None:

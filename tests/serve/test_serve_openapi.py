@@ -19,6 +19,7 @@ def test_every_route_is_described(served: Served) -> None:
     assert set(described["paths"]) == {path.replace("{model:path}", "{model}") for path in routes}
     schemas = described["components"]["schemas"]
     assert schemas["ChatRequest"]["additionalProperties"] is False
+    assert "k best" in schemas["ChatRequest"]["properties"]["top_k"]["description"]
     text = json.dumps(described)
     for name in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
         assert name in schemas, name

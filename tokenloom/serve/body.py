@@ -24,7 +24,7 @@ THREAD_BYTES = 64 * 1024
 class Body(BaseModel):
     """Fields are exactly those declared; types are not coerced."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     refused: ClassVar[Mapping[str, str]] = {}
     """Fields that others know and this server does not do: {name: what to do instead}."""

@@ -25,9 +25,6 @@ from tokenloom.serve.toolcalls import Reader, Tooling, tooling
 from tokenloom.tokens.chat import encode_chat
 from tokenloom.tokens.text import Tokenizer
 
-THREAD_CHARACTERS = 4000
-"""Longer prompts are tokenised in a thread, so that other streams go on."""
-
 
 @dataclass(frozen=True)
 class Chat:
@@ -94,14 +91,10 @@ async def prepare(desk: Desk, body: ChatRequest) -> Chat:
 
 
 async def _encode(tokenizer: Tokenizer, body: ChatRequest, tools: Tooling) -> list[int]:
-    messages, given = tools.messages, tools.tools
-    size = sum(len(str(message)) for message in messages)
-
-    def encode() -> list[int]:
-        return encode_chat(tokenizer, messages, tools=given, **(body.chat_template_kwargs or {}))
-
+    """In a thread: a long prompt takes its time, and a short one may have to wait for its tokenizer."""
+    more = body.chat_template_kwargs or {}
     try:
-        return await asyncio.to_thread(encode) if size > THREAD_CHARACTERS else encode()
+        return await asyncio.to_thread(encode_chat, tokenizer, tools.messages, tools=tools.tools, **more)
     except ValueError as error:
         message = str(error)
         raise bad_request(message if "messages" in message else f"messages: {message}", "messages") from None

@@ -27,8 +27,6 @@ from tokenloom.serve.models import Loaded
 from tokenloom.serve.schema_completions import CompletionRequest
 from tokenloom.tokens.text import Tokenizer
 
-THREAD_CHARACTERS = 4000
-
 
 @dataclass(frozen=True)
 class Completion:
@@ -164,13 +162,12 @@ async def prepare(desk: Desk, body: CompletionRequest) -> Completion:
     """Tokenises; ApiError for what cannot be done."""
     model = await desk.models.get(body.model)
     prompts = body.prompts()
-    size = sum(len(prompt) for prompt in prompts if isinstance(prompt, str))
 
     def encode() -> list[list[int]]:
         return [_ids(model.tokenizer, body, prompt) for prompt in prompts]
 
     try:
-        rows = await asyncio.to_thread(encode) if size > THREAD_CHARACTERS else encode()
+        rows = await asyncio.to_thread(encode)  # a short prompt may have to wait for the tokenizer too
     except ValueError as error:
         raise bad_request(f"prompt: {error}", "prompt") from None
     seed = body.drawn_seed()

@@ -27,7 +27,7 @@ TokenId = Annotated[int, Field(ge=0)]
 class Part(BaseModel):
     """A piece of a request: as strict as the whole."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class StreamOptions(Part):
