@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from gguf_fixtures import small_llama
 
 from tokenloom import bench, hub
@@ -21,7 +22,7 @@ FIGURES = {
 
 
 def answer(**changes: float) -> dict[str, Any]:
-    return {"figures": {**FIGURES, **changes}, "versions": {"torch": "2"}}
+    return {"figures": {**FIGURES, **changes}, "versions": {"torch": "2"}, "runs": "CPU"}
 
 
 @pytest.fixture
@@ -56,20 +57,21 @@ def test_a_summary_compares_medians() -> None:
         "tokenloom": [answer(decode_tok_s=v) for v in (10.0, 30.0, 20.0)],
         "llama.cpp": [answer(decode_tok_s=v) for v in (80.0, 1.0, 40.0)],
     }
-    made = summary(two, given)
+    made = summary(two, given, "tokenloom")
     assert made["peers"]["tokenloom"]["figures"]["decode_tok_s"] == {
         "median": 20.0,
         "low": 10.0,
         "high": 30.0,
     }
     assert made["peers"]["llama.cpp"]["precision"] == two[1].precision
+    assert made["peers"]["llama.cpp"]["runs"] == "CPU"
     assert made["ratio"] == {"llama.cpp": dict.fromkeys(METRICS, 1.0) | {"decode_tok_s": 0.5}}
 
 
 def test_a_summary_without_ourselves_has_no_ratio() -> None:
     only = [peer for peer in peers.PEERS if peer.name == "llama.cpp"]
-    assert summary(only, {"llama.cpp": [answer()]})["ratio"] == {}
-    assert summary(only, {"llama.cpp": []}) == {"peers": {}, "ratio": {}}
+    assert summary(only, {"llama.cpp": [answer()]}, "tokenloom")["ratio"] == {}
+    assert summary(only, {"llama.cpp": []}, "tokenloom")["peers"] == {}
 
 
 # --- the worker's protocol ----------------------------------------------------------------------------------
@@ -80,10 +82,11 @@ def test_a_worker_is_given_its_spec_and_answers_on_its_last_line(tmp_path: Path)
         tmp_path / "w.py",
         "print('noise'); late = time.time() - spec['started']\n"
         "print(json.dumps({'figures': {'late': late, 'threads': int(os.environ['OMP_NUM_THREADS'])},"
-        " 'versions': {'path': sys.path[0]}}))\n",
+        " 'versions': {'path': sys.path[0]}, 'runs': 'fast'}))\n",
     )
     got = ask(Path(sys.executable), {"peer": "x"}, 3, fake)
     assert got["figures"]["threads"] == 3
+    assert got["runs"] == "fast"
     assert 0 <= got["figures"]["late"] < 60
     assert got["versions"]["path"] != str(tmp_path), "a worker's folder must not shadow the peer's packages"
 
@@ -197,10 +200,10 @@ def test_a_run_says_a_table_and_one_json_line_and_keeps_it(
     assert got["failed"] == {"openvino-genai": "exit status 1: no such device"}
     assert got["sizes"] == {"decode": 4, "streams": 2, "prompt": 9}
     assert got["peers"]["tokenloom"]["figures"]["decode_tok_s"]["median"] == 20.0
-    assert set(got["peers"]) == {"tokenloom", "transformers", "transformers-float32", "onnxruntime-genai"}
+    assert set(got["peers"]) == set(peers.NAMES) - {"llama.cpp", "openvino-genai"}
     # All peers once, then again: nobody gets the quiet minutes.
     assert [spec["peer"] for spec in said if spec["seed"] == 1] == [
-        "tokenloom", "transformers", "transformers", "onnxruntime-genai",
+        *["tokenloom"] * 3, *["transformers"] * 2, "onnxruntime-genai",
     ]  # fmt: skip
     assert {spec["vocab_size"] for spec in said} == {320}
     assert any("2 streams, tok/s" in line for line in lines)
@@ -209,17 +212,21 @@ def test_a_run_says_a_table_and_one_json_line_and_keeps_it(
 
 def test_the_table_has_a_row_for_each_peer() -> None:
     two = [peer for peer in peers.PEERS if peer.name in ("tokenloom", "llama.cpp")]
-    made = summary(two, {"tokenloom": [answer()], "llama.cpp": [answer(cold_s=4.0)]})
+    made = summary(two, {"tokenloom": [answer()], "llama.cpp": [answer(cold_s=4.0)]}, "llama.cpp")
     lines = table({**made, "sizes": {"streams": 16, "decode": 128, "prompt": 500}})
     assert "16 streams" in lines[0]
+    assert lines[1].split()[0] == "tokenloom"
+    assert "2 (0.5x)" in lines[1]
     assert lines[2].split()[0] == "llama.cpp"
-    assert "4 (2x)" in lines[2]
+    assert "how many times better llama.cpp is" in lines[3]
     assert len({len(line) for line in lines[:3]}) == 1
 
 
 def test_what_cannot_be_is_refused(found: hub.Found) -> None:
-    with pytest.raises(ValueError, match=r"peers: found vllm; allowed: tokenloom, transformers"):
+    with pytest.raises(ValueError, match=r"peers: found vllm; allowed: tokenloom, tokenloom-torch"):
         bench.run(str(found.path), ["vllm"])
+    with pytest.raises(ValueError, match="base: found vllm; allowed: tokenloom"):
+        bench.run(str(found.path), base="vllm")
     for options in ({"rounds": 0}, {"threads": 0}):
         with pytest.raises(ValueError, match="found 0; allowed: 1 or more"):
             bench.run(str(found.path), ["tokenloom"], **options)
@@ -231,10 +238,14 @@ def test_what_cannot_be_is_refused(found: hub.Found) -> None:
 
 
 def test_a_missing_peer_is_named_with_its_command(found: hub.Found, home: Path) -> None:
+    from tokenloom.cli import app
+
     by_name = {peer.name: peer for peer in peers.PEERS}
     assert peers.missing(by_name["tokenloom"], found) is None
-    lack = peers.missing(by_name["llama.cpp"], found)
-    assert lack == f"loom bench --setup --peers llama.cpp --model {found.name}"
+    lack = str(peers.missing(by_name["llama.cpp"], found))
+    assert lack == f"loom bench --setup --peer llama.cpp --model {found.name}"
+    command = typer.main.get_command(app).commands["bench"]
+    command.make_context("bench", lack.split()[2:])  # raises where the terminal would not take it
     assert peers.interpreter(by_name["llama.cpp"]).is_relative_to(home / "peers" / "llama.cpp")
     assert peers.model_path(by_name["llama.cpp"], found) == found.path
     assert peers.model_path(by_name["transformers"], found) == home / "peers" / "models" / "small" / "hub"
@@ -272,7 +283,7 @@ def test_a_setup_that_fails_says_how_and_is_not_taken_for_done(
 ) -> None:
     bad = [sys.executable, "-c", "import sys; sys.exit('disk full')"]
     with pytest.raises(peers.SetupFailed, match=r"(?s)failed with 1:\ndisk full"):
-        peers._run(peers.PEERS[1], bad)
+        peers._run(peers.PEERS[-1], bad)
 
     def run(peer: peers.Peer, command: list[str]) -> None:
         if command[1:3] == ["-m", "venv"]:
@@ -329,4 +340,5 @@ def test_ourselves_through_a_real_worker(smollm2: Path, tmp_path: Path) -> None:
     )
     assert got["failed"] == {}
     assert set(got["peers"]["tokenloom"]["figures"]) == set(FIGURES)
+    assert got["peers"]["tokenloom"]["runs"].endswith("Step")
     assert json.loads(lines[-1]) == got

@@ -42,7 +42,6 @@ METRICS = {
     "memory_mb": "peak memory, MB",
 }
 """Figures in the table, with their headings; those that end in tok_s are better higher, the others lower."""
-OURS = "tokenloom"
 TEXT = "The capital of France is"
 WORKER_SECONDS = 1800
 
@@ -75,6 +74,7 @@ def run(
     rounds: int = 5,
     threads: int | None = None,
     setup: bool = False,
+    base: str = "tokenloom",
     sizes: Sizes = Sizes(),
     ledger: Path | None = Path("ledger.jsonl"),
     say: Say = print,
@@ -82,10 +82,13 @@ def run(
     """Measures `peers` (None = all) on `model`; says a table and, as the last line, one JSON object.
 
     threads: per peer; None = the cores this process may use. setup: install what a peer lacks first; without
-    it such a peer is reported with the command that installs it. ledger: the object is appended there too.
-    Raises ValueError for an unknown peer or impossible numbers, SetupFailed.
+    it such a peer is reported with the command that installs it. base: whose lead over the others is given.
+    ledger: the object is appended there too. Raises ValueError for an unknown peer or impossible numbers,
+    SetupFailed.
     """
     chosen = _chosen(peers)
+    if base not in NAMES:
+        raise ValueError(f"base: found {base}; allowed: {', '.join(NAMES)}")
     if rounds < 1:
         raise ValueError(f"rounds: found {rounds}; allowed: 1 or more")
     threads = threads if threads is not None else cores()
@@ -115,7 +118,7 @@ def run(
         "rounds": rounds,
         "threads": threads,
         "sizes": {"decode": sizes.decode, "streams": sizes.streams, "prompt": sizes.prompt},
-        **summary(ready, answers),
+        **summary(ready, answers, base),
         "missing": absent,
         "failed": failed,
     }
@@ -175,7 +178,7 @@ def _rounds(
 
 
 def ask(python: Path, spec: Mapping[str, Any], threads: int, worker: Path = WORKER) -> dict[str, Any]:
-    """Runs one worker and gives its answer: {"figures": {name: number}, "versions": {package: version}}."""
+    """Runs one worker and gives its answer: figures and versions by name, and what it runs on."""
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": str(threads),
@@ -197,13 +200,16 @@ def ask(python: Path, spec: Mapping[str, Any], threads: int, worker: Path = WORK
         answer = json.loads(lines[-1])
         figures = {str(name): float(value) for name, value in answer["figures"].items()}
         versions = {str(name): str(value) for name, value in answer["versions"].items()}
+        runs = str(answer["runs"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise WorkerFailed(f"its last line is no answer: {lines[-1][:200]!r}") from error
-    return {"figures": figures, "versions": versions}
+    return {"figures": figures, "versions": versions, "runs": runs}
 
 
-def summary(peers: Sequence[Peer], answers: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
-    """Medians with the lowest and highest per figure, and our lead over each peer (above 1: ahead)."""
+def summary(
+    peers: Sequence[Peer], answers: Mapping[str, Sequence[Mapping[str, Any]]], base: str
+) -> dict[str, Any]:
+    """Medians with the lowest and highest per figure, and the lead of `base` over others (above 1: ahead)."""
     rows: dict[str, Any] = {}
     for peer in peers:
         given = answers[peer.name]
@@ -212,15 +218,16 @@ def summary(peers: Sequence[Peer], answers: Mapping[str, Sequence[Mapping[str, A
         figures = {
             name: spread([answer["figures"][name] for answer in given]) for name in given[0]["figures"]
         }
-        rows[peer.name] = {"precision": peer.precision, "versions": given[0]["versions"], "figures": figures}
+        facts = {name: given[0][name] for name in ("versions", "runs")}
+        rows[peer.name] = {"precision": peer.precision, **facts, "figures": figures}
     ratios: dict[str, dict[str, float]] = {}
-    if OURS in rows:
-        ours = rows[OURS]["figures"]
+    if base in rows:
+        ours = rows[base]["figures"]
         for name, row in rows.items():
-            if name != OURS:
+            if name != base:
                 shared = [metric for metric in METRICS if metric in ours and metric in row["figures"]]
                 ratios[name] = {m: lead(m, ours[m]["median"], row["figures"][m]["median"]) for m in shared}
-    return {"peers": rows, "ratio": ratios}
+    return {"peers": rows, "base": base, "ratio": ratios}
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -230,13 +237,13 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def lead(metric: str, ours: float, theirs: float) -> float:
-    """How many times better ours is: above 1 we are ahead."""
+    """How many times better ours is: above 1 it is ahead."""
     ratio = ours / theirs if metric.endswith("tok_s") else theirs / ours
     return float(f"{ratio:.3g}")
 
 
 def table(result: Mapping[str, Any]) -> list[str]:
-    """The result as lines of text, one row a peer, our lead in brackets."""
+    """The result as lines of text, one row a peer, the lead over it in brackets."""
     heads = [head.format(**result["sizes"]) for head in METRICS.values()]
     rows = [["", *heads]]
     for name, row in result["peers"].items():
@@ -248,8 +255,9 @@ def table(result: Mapping[str, Any]) -> list[str]:
         rows.append(cells)
     widths = [max(len(row[i]) for row in rows) for i in range(len(heads) + 1)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    lines.append("(in brackets: how many times better tokenloom is; below 1 it is behind)")
-    return lines + [f"{name}: {row['precision']}" for name, row in result["peers"].items()]
+    lines.append(f"(in brackets: how many times better {result['base']} is; below 1 it is behind)")
+    notes = [f"{name}: {row['precision']} [{row['runs'][:60]}]" for name, row in result["peers"].items()]
+    return lines + notes
 
 
 def vocabulary(found: hub.Found) -> int:

@@ -52,7 +52,27 @@ class Peer:
 
 HUGGING = (TORCH, "transformers==5.23.0")
 PEERS: tuple[Peer, ...] = (
-    Peer("tokenloom", "tokenloom", "", (), "as found", "the file as found, in the dtype `auto` picks"),
+    Peer(
+        "tokenloom", "tokenloom", "", (), "as found", "as it comes: the native step where it runs the model"
+    ),
+    Peer(
+        "tokenloom-torch",
+        "tokenloom",
+        "",
+        (),
+        "as found",
+        "PyTorch, bfloat16 weights and arithmetic",
+        {"dtype": "bfloat16"},
+    ),
+    Peer(
+        "tokenloom-torch-float32",
+        "tokenloom",
+        "",
+        (),
+        "as found",
+        "PyTorch, float32 weights and arithmetic",
+        {"dtype": "float32"},
+    ),
     Peer(
         "transformers",
         "transformers",
@@ -133,7 +153,7 @@ def missing(peer: Peer, found: Found) -> str | None:
     ready = not peer.environment or _mark(peer) == _wanted(peer)
     if ready and model_path(peer, found).exists():
         return None
-    return f"loom bench --setup --peers {peer.name} --model {found.name}"
+    return f"loom bench --setup --peer {peer.name} --model {found.name}"
 
 
 def prepare(peer: Peer, found: Found, say: Say = print) -> None:

@@ -2,7 +2,7 @@
 
 A script, not a module: it is run by the peer's interpreter, where Tokenloom is not installed, so it imports
 the standard library and, inside each class, that peer's packages. All peers are asked the same through
-`load`, `text` and `ids`. The last line on stdout is one JSON object. What is measured, and how:
+`load`, `runs`, `text` and `ids`. The last line on stdout is one JSON object. What is measured, and how:
 
 - cold_s: from the moment the parent started this process to the first new token of a short text, with the
   tokenizer loaded and used.
@@ -17,7 +17,6 @@ Prompts are random ids, each used once, so that no cache of prefixes helps; the 
 from __future__ import annotations
 
 import json
-import os
 import random
 import resource
 import sys
@@ -44,6 +43,9 @@ class Transformers:
         self.torch = torch
         self.tokenizer = AutoTokenizer.from_pretrained(spec["model"])
         self.model = AutoModelForCausalLM.from_pretrained(spec["model"], dtype=dtype).eval()
+
+    def runs(self) -> str:
+        return str(self.model.dtype)
 
     def text(self, prompt: str) -> None:
         self.ids([self.tokenizer(prompt)["input_ids"]], 1)
@@ -85,6 +87,9 @@ class LlamaCpp:
         self.context = llama_cpp.llama_init_from_model(self.model, params)
         assert self.context, "llama.cpp could not make a context"
         self.batch = llama_cpp.llama_batch_init(2048, 0, spec["streams"])
+
+    def runs(self) -> str:
+        return str(self.c.llama_print_system_info().decode())
 
     def text(self, prompt: str) -> None:
         raw = prompt.encode()
@@ -137,6 +142,9 @@ class OrtGenai:
         self.model = self.og.Model(config)
         self.tokenizer = self.og.Tokenizer(self.model)
 
+    def runs(self) -> str:
+        return str(self.model.device_type)
+
     def text(self, prompt: str) -> None:
         self.ids([list(self.tokenizer.encode(prompt))], 1)
 
@@ -170,6 +178,9 @@ class OpenvinoGenai:
         config.ignore_eos, config.do_sample = True, False
         return config
 
+    def runs(self) -> str:
+        return str(self.ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
     def text(self, prompt: str) -> None:
         self.pipeline.generate(prompt, self._config(1))
 
@@ -189,6 +200,9 @@ class Tokenloom:
         import tokenloom
 
         self.model = tokenloom.load(spec["model"], **spec["options"])
+
+    def runs(self) -> str:
+        return type(self.model._core.runner).__name__
 
     def text(self, prompt: str) -> None:
         self.model.generate(prompt, max_tokens=1, min_tokens=1, temperature=0)
@@ -255,7 +269,8 @@ def main() -> None:
     figures = measure(peer, spec)
     versions = {name: version(name) for name in peer.packages}
     sys.stdout.flush()
-    print("\n" + json.dumps({"figures": figures, "versions": versions, "pid": os.getpid()}), flush=True)
+    answer = {"figures": figures, "versions": versions, "runs": peer.runs()}
+    print("\n" + json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":
