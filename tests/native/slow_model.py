@@ -35,7 +35,7 @@ def quantise(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     q, scale, sums = [], [], []
     for block in x.astype(F).reshape(-1, 32):
         top = np.abs(block).max()
-        d, inverse = F(top) / F(127), F(127) / F(top) if top > 0 else F(0)
+        d, inverse = F(top) / F(127), F(127) / F(top) if top > 1e-35 else F(0)
         one = np.rint(block * inverse).astype(np.int32)
         q.append(one)
         scale += [d, d]

@@ -22,7 +22,7 @@ LIBRARY = Path(__file__).parent / "_step.so"
 STAMP = Path(__file__).parent / "_step.sha256"
 
 # Contracting a * b + c would give other bits on other machines; where it is wanted it is written as fma.
-COMMON = ("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-pthread")
+COMMON = ("-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-pthread")
 WARNINGS = (
     "-Wall",
     "-Wextra",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes as c
 import functools
+import os
 from pathlib import Path
 
 from tokenloom.native.build import LIBRARY
@@ -65,8 +66,12 @@ class CRow(c.Structure):
 
 
 @functools.cache
-def load(path: Path = LIBRARY) -> c.CDLL | None:
-    """The library, or None where it was not built (native.build) or this machine cannot load it."""
+def load(path: Path | None = None) -> c.CDLL | None:
+    """The library, or None where it was not built (native.build) or this machine cannot load it.
+
+    path: $LOOM_NATIVE_LIBRARY unless given, else the one that is built beside this file.
+    """
+    path = path or Path(os.environ.get("LOOM_NATIVE_LIBRARY") or LIBRARY)
     if not path.exists():
         return None
     try:

@@ -284,7 +284,7 @@ class NativeStep:
                     a, b = (np.ascontiguousarray(x, np.float32) for x in found)
                     if self._pairs and part in "qk":
                         b = self._interleaved(b, self.config.n_head if part == "q" else self.config.n_kv_head)
-                    pairs[i * len(PARTS) + j] = CPair(self._hold(a), self._hold(b), a.shape[0])
+                    pairs[i * len(PARTS) + j] = CPair(self._hold(a), self._hold(b.T), a.shape[0])
         number = self._library.loom_add_adapter(self._model, pairs)
         if number < 0:
             raise ValueError(f"adapter {name!r}: rank must be 1 to 1024")

@@ -2,7 +2,7 @@
 
 // Eight blocks of 20 bytes: scale and offset (halves), then sixteen bytes of two nibbles.
 template <> struct Fetch<Q4_1> {
-  static void get(const uint8_t* p, int n, bool last, Regs& r) {
+  static LOOM_INLINE void get(const uint8_t* p, int n, bool last, Regs& r) {
     const int blocks = n / 32;
     const __m512i z0 = words(p, 0, blocks, last), z1 = words(p, 16, blocks, last), z2 = words(p, 32, blocks, last);
     const __m512i i01 = _mm512_setr_epi32(0, 0, 5, 5, 10, 10, 15, 15, 20, 20, 25, 25, 30, 30, 0, 0);
@@ -17,13 +17,13 @@ template <> struct Fetch<Q4_1> {
     }
   }
   // Sixteen words of the blocks, none read behind the end of the matrix.
-  static __m512i words(const uint8_t* p, int from, int blocks, bool last) {
+  static LOOM_INLINE __m512i words(const uint8_t* p, int from, int blocks, bool last) {
     if (!last) return _mm512_loadu_si512(p + 4 * from);
     const int have = 5 * blocks - from;
     const __mmask16 m = have >= 16 ? 0xFFFF : have <= 0 ? 0 : (__mmask16)((1u << have) - 1);
     return _mm512_maskz_loadu_epi32(m, p + 4 * from);
   }
-  static __m512i pair(const uint8_t* a, const uint8_t* b) {
+  static LOOM_INLINE __m512i pair(const uint8_t* a, const uint8_t* b) {
     __m256i v = _mm256_castsi128_si256(_mm_loadu_si128((const __m128i*)(a + 4)));
     v = b ? _mm256_inserti128_si256(v, _mm_loadu_si128((const __m128i*)(b + 4)), 1)
           : _mm256_inserti128_si256(v, _mm_setzero_si128(), 1);
@@ -36,7 +36,7 @@ template <> struct Fetch<Q4_1> {
 
 // Eight blocks of 34 bytes: a scale (half), then 32 signed bytes.
 template <> struct Fetch<Q8_0> {
-  static void get(const uint8_t* p, int n, bool, Regs& r) {
+  static LOOM_INLINE void get(const uint8_t* p, int n, bool, Regs& r) {
     const int blocks = n / 32;
     alignas(32) uint16_t h[16];
     for (int g = 0; g < 8; g++) h[2 * g] = h[2 * g + 1] = g < blocks ? u16(p + 34 * g) : 0;

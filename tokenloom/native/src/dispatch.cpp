@@ -2,6 +2,11 @@
 #include <cstdlib>
 #include <cstring>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 #include "kernels.hpp"
 #include "dispatch.hpp"
 
@@ -31,7 +36,13 @@ int choices(Choice* out) {
   out[n++] = {"avxvnni", kernels_avxvnni, avx2 && avxvnni};
   out[n++] = {"avx2", kernels_avx2, avx2};
 #elif defined(__aarch64__)
-  out[n++] = {"neon", kernels_neon, true};
+#if defined(__linux__)
+  const unsigned long has = getauxval(AT_HWCAP);
+  const bool dot = (has & HWCAP_ASIMDDP) && (has & HWCAP_ASIMDHP);
+#else
+  const bool dot = true;  // every Mac with an Arm processor
+#endif
+  out[n++] = {"neon", kernels_neon, dot};
 #endif
   out[n++] = {"portable", kernels_portable, true};
   return n;

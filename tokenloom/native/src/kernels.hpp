@@ -46,8 +46,10 @@ struct Kernels {
   //   q (heads, E); k (S/16, E, 16) halves; v (S, E) halves; positions [begin, end); scores (heads, S) scratch
   void (*attend)(const float* q, int heads, const uint16_t* k, const uint16_t* v, int E, int begin, int end,
                  float scale, float* scores, size_t ld_scores, float* out);
-  // Rows of low-rank adapters: y[n] += alpha * sum_j b[n][j] t[j], and t[j] = sum_k a[j][k] x[k].
+  // Low-rank adapters: y[j] = sum_k a[j][k] x[k] for a (rows, cols), then y[n] += sum_j b[j][n] low[j] for b (rank,
+  // cols) and n in [n0, n1), multiples of 16.
   void (*dense)(const float* a, const float* x, float* y, int rows, int cols);
+  void (*expand)(const float* b, int cols, const float* low, int rank, int n0, int n1, float* y);
 };
 
 const Kernels* kernels_portable();

@@ -11,6 +11,14 @@
 
 #include "kernels.hpp"
 
+#ifdef LOOM_PORTABLE  // lanes are loops there: unrolled and inlined as well, they take a compiler minutes
+#define LOOM_INLINE inline
+#define LOOM_UNROLL
+#else
+#define LOOM_INLINE inline __attribute__((always_inline))
+#define LOOM_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 namespace {
 using namespace loom;
 using F = V::F;
@@ -183,24 +191,35 @@ template <int TYPE> struct Fetch {
 #include LOOM_FAST_BLOCKS
 #endif
 
-template <int J, bool WIDE> inline F dot64(F acc, const Regs& w, const int8_t* q, F s) {
+template <int J, bool WIDE> LOOM_INLINE F dot64(F acc, const Regs& w, const int8_t* q, F s) {
   return V::fma(V::to_float(V::template dot<WIDE>(w.u[J], V::load_bytes(q + 64 * J))), V::spread<J>(s), acc);
 }
 
-// One superblock of one weight row against one activation row; `n` columns of it. WIDE: u may exceed 127.
-template <bool WIDE>
-inline F accumulate(F acc, const Regs& w, const int8_t* q, const float* scale, const float* sum, int n) {
-  F s = V::mul(w.d, V::load(scale));
+// The first N columns of one superblock of one weight row against one activation row. WIDE: u may exceed 127.
+template <bool WIDE, int N>
+LOOM_INLINE F accumulate(F acc, const Regs& w, const int8_t* q, const float* scale, const float* sum) {
+  const F s = V::mul(w.d, V::load(scale));
   acc = V::fma(w.m, V::load(sum), acc);
   acc = dot64<0, WIDE>(acc, w, q, s);
-  if (n > 64) acc = dot64<1, WIDE>(acc, w, q, s);
-  if (n > 128) acc = dot64<2, WIDE>(acc, w, q, s);
-  if (n > 192) acc = dot64<3, WIDE>(acc, w, q, s);
+  if constexpr (N > 64) acc = dot64<1, WIDE>(acc, w, q, s);
+  if constexpr (N > 128) acc = dot64<2, WIDE>(acc, w, q, s);
+  if constexpr (N > 192) acc = dot64<3, WIDE>(acc, w, q, s);
   return acc;
 }
 
-inline void put(F* acc, int R, float bias, float* y, size_t ld) {
-  if (R == 16) {
+// R activation rows at once, from superblock b on.
+template <bool WIDE, int N, int R>
+LOOM_INLINE void accumulate_rows(F* acc, const Regs& w, const Acts& x, int r0, int b) {
+  const int8_t* q = x.q + (size_t)r0 * x.stride + 256 * (size_t)b;
+  const float *scale = x.scale + (size_t)r0 * x.stride16 + 16 * b, *sum = x.sum + (size_t)r0 * x.stride16 + 16 * b;
+LOOM_UNROLL
+  for (int r = 0; r < R; r++)
+    acc[r] = accumulate<WIDE, N>(acc[r], w, q + (size_t)r * x.stride, scale + (size_t)r * x.stride16,
+                                 sum + (size_t)r * x.stride16);
+}
+
+template <int R> LOOM_INLINE void put(F* acc, float bias, float* y, size_t ld) {
+  if constexpr (R == 16) {
     alignas(64) float out[16];
     V::store(out, V::add(V::reduce16(acc), V::set1(bias)));
     for (int r = 0; r < 16; r++) y[r * ld] = out[r];
@@ -213,28 +232,27 @@ inline void put(F* acc, int R, float bias, float* y, size_t ld) {
 template <int TYPE, int R>
 void rows(const Matrix& w, int n0, int n1, const Acts& x, int r0, float* y, size_t ld) {
   constexpr size_t step = (size_t)Block<TYPE>::bytes * (256 / Block<TYPE>::cols);
+  constexpr bool WIDE = TYPE == Q8_0;
   const int full = w.cols / 256, left = w.cols % 256;
-  const int8_t* q = x.q + (size_t)r0 * x.stride;
-  const float *scale = x.scale + (size_t)r0 * x.stride16, *sum = x.sum + (size_t)r0 * x.stride16;
   for (int n = n0; n < n1; n++) {
     const uint8_t* p = w.data + (size_t)n * w.row_bytes;
     const bool last = n + 1 == w.rows;  // nothing may be read behind the last row
     F acc[R];
+LOOM_UNROLL
     for (int r = 0; r < R; r++) acc[r] = V::zero();
     Regs s;
     for (int b = 0; b < full; b++, p += step) {
-      Fetch<TYPE>::get(p, 256, last, s);
-      for (int r = 0; r < R; r++)
-        acc[r] = accumulate<TYPE == Q8_0>(acc[r], s, q + (size_t)r * x.stride + 256 * b, scale + (size_t)r * x.stride16 + 16 * b,
-                            sum + (size_t)r * x.stride16 + 16 * b, 256);
+      Fetch<TYPE>::get(p, 256, last && b + 1 == full && !left, s);
+      accumulate_rows<WIDE, 256, R>(acc, s, x, r0, b);
     }
     if (left) {
       Fetch<TYPE>::get(p, left, last, s);
-      for (int r = 0; r < R; r++)
-        acc[r] = accumulate<TYPE == Q8_0>(acc[r], s, q + (size_t)r * x.stride + 256 * full,
-                            scale + (size_t)r * x.stride16 + 16 * full, sum + (size_t)r * x.stride16 + 16 * full, left);
+      if (left <= 64) accumulate_rows<WIDE, 64, R>(acc, s, x, r0, full);
+      else if (left <= 128) accumulate_rows<WIDE, 128, R>(acc, s, x, r0, full);
+      else if (left <= 192) accumulate_rows<WIDE, 192, R>(acc, s, x, r0, full);
+      else accumulate_rows<WIDE, 256, R>(acc, s, x, r0, full);
     }
-    put(acc, R, w.bias ? w.bias[n] : 0.0f, y + (size_t)r0 * ld + n, ld);
+    put<R>(acc, w.bias ? w.bias[n] : 0.0f, y + (size_t)r0 * ld + n, ld);
   }
 }
 
@@ -244,15 +262,17 @@ void float_rows(const Matrix& w, int n0, int n1, const Acts& x, int r0, float* y
   for (int n = n0; n < n1; n++) {
     const uint8_t* p = w.data + (size_t)n * w.row_bytes;
     F acc[R];
+LOOM_UNROLL
     for (int r = 0; r < R; r++) acc[r] = V::zero();
     for (int k = 0; k < w.cols; k += 16) {
       F v;
       if constexpr (TYPE == F32) v = V::load((const float*)p + k);
       else if constexpr (TYPE == F16) v = V::load_half((const uint16_t*)p + k);
       else v = V::load_bf16((const uint16_t*)p + k);
+LOOM_UNROLL
       for (int r = 0; r < R; r++) acc[r] = V::fma(v, V::load(x.x + (size_t)(r0 + r) * x.cols + k), acc[r]);
     }
-    put(acc, R, w.bias ? w.bias[n] : 0.0f, y + (size_t)r0 * ld + n, ld);
+    put<R>(acc, w.bias ? w.bias[n] : 0.0f, y + (size_t)r0 * ld + n, ld);
   }
 }
 
@@ -305,7 +325,7 @@ void quantise(const Acts& a, int row, int c0, int c1) {
   for (int c = c0; c < c1; c += 32) {
     F lo = V::load(x + c), hi = V::load(x + c + 16);
     float top = V::reduce_max(V::max(V::abs(lo), V::abs(hi)));
-    float d = top / 127.0f, inverse = top > 0 ? 127.0f / top : 0.0f;
+    float d = top / 127.0f, inverse = top > 1e-35f ? 127.0f / top : 0.0f;  // below, 127 / top might not be finite
     I ql = V::to_int(V::mul(lo, V::set1(inverse))), qh = V::to_int(V::mul(hi, V::set1(inverse)));
     V::store_i8(q + c, ql);
     V::store_i8(q + c + 16, qh);
@@ -474,7 +494,15 @@ void dense(const float* a, const float* x, float* y, int rows, int cols) {
   }
 }
 
+void expand(const float* b, int cols, const float* low, int rank, int n0, int n1, float* y) {
+  for (int n = n0; n < n1; n += 16) {
+    F acc = V::zero();
+    for (int j = 0; j < rank; j++) acc = V::fma(V::load(b + (size_t)j * cols + n), V::set1(low[j]), acc);
+    V::store(y + n, V::add(V::load(y + n), acc));
+  }
+}
+
 constexpr Kernels table(const char* name) {
-  return Kernels{name, matmul, quantise, rmsnorm, silu_mul, add, dequantise, store_half, attend, dense};
+  return Kernels{name, matmul, quantise, rmsnorm, silu_mul, add, dequantise, store_half, attend, dense, expand};
 }
 }  // namespace

@@ -1,3 +1,4 @@
+#define LOOM_PORTABLE
 #include "simd_portable.hpp"
 #include "kernels.inl"
 

@@ -1,11 +1,13 @@
 // One step of a whole model: all rows' new tokens through all layers, the cache extended, logits where wanted.
-// Work is split over threads by output rows (products), by heads (attention) or by tokens (the rest); each value is
-// computed by one thread in one order, so the split changes no bit.
+// Work is shared among threads by output rows (products), by heads (attention) or by tokens (the rest); each value is
+// computed by one thread in one order, so who computes it changes no bit.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -27,15 +29,6 @@ Matrix matrix(const loom_matrix& m) {
   w.row_bytes = row_bytes(m.type, m.cols);
   w.bias = m.bias;
   return w;
-}
-
-// [a, b) of n things in units of `unit`, thread t of size.
-void share(int n, int unit, int t, int size, int& a, int& b) {
-  const long units = (n + unit - 1) / unit;
-  a = (int)(units * t / size) * unit;
-  b = (int)(units * (t + 1) / size) * unit;
-  if (a > n) a = n;
-  if (b > n) b = n;
 }
 
 // Float rows with their int8 form, grown as needed.
@@ -84,7 +77,10 @@ struct loom_model {
   int positions = 0;
 
   Buffer normed, attended, hidden, last;
-  std::vector<float> x, qkv, gate, up, scores, out, low;
+  std::vector<float> x, qkv, gate, up, scores, out;
+  std::vector<float> low;  // (tokens, 3, widest): a x of the products that are made together
+  int widest = 0;          // the largest rank there is
+  bool adapted = false;    // whether any row of this step carries an adapter
   std::vector<Token> tokens;
 
   ~loom_model() {
@@ -98,10 +94,18 @@ struct loom_model {
     return keys(slot, layer, g) + (size_t)positions * c.head_dim;
   }
   void reserve(int n);
-  void layer(int l, const loom_row* rows, int n, int t, int size);
-  void head(const loom_row* rows, int n_rows, int t, int size);
+  void step(const loom_row* rows, int n_rows);
+  void layer(int l, const loom_row* rows, int n);
+  void attend(int l, const loom_row* rows, int n);
+  void head(const loom_row* rows, int n_rows);
+  void norm(const float* weight, int n);
+  void residual(int l, int which, const Matrix& w, const Acts& in, const loom_row* rows, int n);
   void rotate(float* head, int position) const;
-  void adapt(const loom_row* rows, int n, int layer, int which, const Acts& x, int a, int b, float* y, size_t ld, int t);
+  const loom_pair* pair(const loom_row* rows, int token, int layer, int which) const;
+  void reduce(int l, int first, int count, const Acts& in, const loom_row* rows, int n);
+  void product(int l, int which, const Matrix& w, int n0, int n1, const Acts& in, float* y, size_t ld,
+               const loom_row* rows, int n);
+  int grain(int rows, int unit) const;
 };
 
 void loom_model::reserve(int n) {
@@ -116,6 +120,7 @@ void loom_model::reserve(int n) {
     gate.resize((size_t)n * c.ffn_dim);
     up.resize((size_t)n * c.ffn_dim);
   }
+  if (adapted && low.size() < (size_t)n * 3 * widest) low.resize((size_t)n * 3 * widest);
 }
 
 void loom_model::rotate(float* h, int position) const {
@@ -129,162 +134,194 @@ void loom_model::rotate(float* h, int position) const {
   }
 }
 
-// y += b (a x) for the rows that carry an adapter, outputs [n0, n1).
-void loom_model::adapt(const loom_row* rows, int n, int layer, int which, const Acts& in, int n0, int n1, float* y,
-                       size_t ld, int t) {
-  if (adapters.empty() || n0 >= n1) return;
-  float* low_t = low.data() + (size_t)t * 1024;
-  for (int i = 0; i < n; i++) {
-    const int adapter = rows[tokens[i].row].adapter;
-    if (adapter < 0) continue;
-    const loom_pair& p = adapters[adapter][(size_t)layer * 7 + which];
-    if (!p.a) continue;
-    k->dense(p.a, in.x + (size_t)i * in.cols, low_t, p.rank, in.cols);
-    float* yi = y + (size_t)i * ld;
-    for (int o = n0; o < n1; o++) {
-      const float* b = p.b + (size_t)o * p.rank;
-      float s = 0;
-      for (int j = 0; j < p.rank; j++) s = __builtin_fmaf(b[j], low_t[j], s);
-      yi[o] += s;
-    }
-  }
+// Output rows in a tile: some tiles a thread, so that a slow one may take fewer, each worth the taking.
+int loom_model::grain(int rows, int unit) const {
+  const int per = (rows + 4 * pool->size() - 1) / (4 * pool->size());
+  return std::min((per + unit - 1) / unit * unit, 512);
 }
 
-void loom_model::layer(int l, const loom_row* rows, int n, int t, int size) {
-  const Layer& w = layers[l];
-  const int H = c.n_head, G = c.n_kv_head, E = c.head_dim, dim = c.dim, wide = (H + 2 * G) * E;
-  int a, b;
-  auto product = [&](const Matrix& m, int which, Buffer& in, float* y, size_t ld, int unit) {
-    int n0, n1;
-    share(m.rows, unit, t, size, n0, n1);
-    k->matmul(m, n0, n1, in.acts(), 0, n, y, ld);
-    adapt(rows, n, l, which, in.acts(), n0, n1, y, ld, t);
-  };
-  auto norm = [&](const float* weight) {
-    share(n, 1, t, size, a, b);
-    for (int i = a; i < b; i++) {
-      k->rmsnorm(x.data() + (size_t)i * dim, weight, normed.x.data() + (size_t)i * dim, dim, c.norm_eps);
-      k->quantise(normed.acts(), i, 0, dim);
-    }
-    pool->barrier();
-  };
-  auto residual = [&](const Matrix& m, int which, Buffer& in) {
-    int n0, n1;
-    share(m.rows, 16, t, size, n0, n1);
-    k->matmul(m, n0, n1, in.acts(), 0, n, out.data(), dim);
-    adapt(rows, n, l, which, in.acts(), n0, n1, out.data(), dim, t);
-    for (int i = 0; i < n; i++) k->add(x.data() + (size_t)i * dim + n0, out.data() + (size_t)i * dim + n0, n1 - n0);
-    pool->barrier();
-  };
+const loom_pair* loom_model::pair(const loom_row* rows, int token, int layer, int which) const {
+  const int adapter = rows[tokens[token].row].adapter;
+  if (adapter < 0) return nullptr;
+  const loom_pair& p = adapters[adapter][(size_t)layer * 7 + which];
+  return p.a ? &p : nullptr;
+}
 
-  norm(w.attn_norm);
-  product(w.q, 0, normed, qkv.data(), wide, 16);
-  product(w.k, 1, normed, qkv.data() + H * E, wide, 16);
-  product(w.v, 2, normed, qkv.data() + (H + G) * E, wide, 16);
-  pool->barrier();
+// low = a x, for the tokens that carry an adapter and the products [first, first + count), at most three.
+void loom_model::reduce(int l, int first, int count, const Acts& in, const loom_row* rows, int n) {
+  if (!adapted) return;
+  pool->each(n * count, 4, [&](int a, int b, int) {
+    for (int item = a; item < b; item++) {
+      const int i = item / count, j = item % count;
+      if (const loom_pair* p = pair(rows, i, l, first + j))
+        k->dense(p->a, in.x + (size_t)i * in.cols, low.data() + ((size_t)i * 3 + j) * widest, p->rank, in.cols);
+    }
+  });
+}
+
+// y = w x, and b low added where there is an adapter, for outputs [n0, n1).
+void loom_model::product(int l, int which, const Matrix& w, int n0, int n1, const Acts& in, float* y, size_t ld,
+                         const loom_row* rows, int n) {
+  k->matmul(w, n0, n1, in, 0, n, y, ld);
+  if (!adapted) return;
+  const int j = which < 3 ? which : which == 5 ? 1 : 0;  // its place among those reduced together
+  for (int i = 0; i < n; i++)
+    if (const loom_pair* p = pair(rows, i, l, which))
+      k->expand(p->b, w.rows, low.data() + ((size_t)i * 3 + j) * widest, p->rank, n0, n1, y + (size_t)i * ld);
+}
+
+void loom_model::norm(const float* weight, int n) {
+  pool->each(n, 8, [&](int a, int b, int) {
+    for (int i = a; i < b; i++) {
+      k->rmsnorm(x.data() + (size_t)i * c.dim, weight, normed.x.data() + (size_t)i * c.dim, c.dim, c.norm_eps);
+      k->quantise(normed.acts(), i, 0, c.dim);
+    }
+  });
+}
+
+void loom_model::residual(int l, int which, const Matrix& w, const Acts& in, const loom_row* rows, int n) {
+  reduce(l, which, 1, in, rows, n);
+  pool->each(w.rows, grain(w.rows, 16), [&](int a, int b, int) {
+    product(l, which, w, a, b, in, out.data(), c.dim, rows, n);
+    for (int i = 0; i < n; i++) k->add(x.data() + (size_t)i * c.dim + a, out.data() + (size_t)i * c.dim + a, b - a);
+  });
+}
+
+// Attention: heads of one kv head together, four at most.
+void loom_model::attend(int l, const loom_row* rows, int n) {
+  const int H = c.n_head, G = c.n_kv_head, E = c.head_dim, wide = (H + 2 * G) * E, per = H / G, size = pool->size();
+  const int heads_at_once = n >= 4 * size ? H : n * G >= 4 * size ? per : (per + 1) / 2;
+  pool->each(n * H, heads_at_once, [&](int a, int b, int t) {
+    for (int item = a; item < b;) {
+      const int i = item / H, h = item % H, g = h / per;
+      const int heads = std::min({per - h % per, 4, b - item});
+      const int p = tokens[i].position, slot = rows[tokens[i].row].slot, window = windows[l];
+      const int begin = window > 0 && p + 1 > window ? p + 1 - window : 0;
+      k->attend(qkv.data() + (size_t)i * wide + (size_t)h * E, heads, keys(slot, l, g), values(slot, l, g), E, begin,
+                p + 1, c.attn_scale, scores.data() + (size_t)t * 4 * positions, positions,
+                attended.x.data() + ((size_t)i * H + h) * E);
+      if (E % 32 == 0) k->quantise(attended.acts(), i, h * E, (h + heads) * E);
+      item += heads;
+    }
+  });
+  if (E % 32 == 0) return;
+  pool->each(n, 8, [&](int a, int b, int) {
+    for (int i = a; i < b; i++) k->quantise(attended.acts(), i, 0, H * E);
+  });
+}
+
+void loom_model::layer(int l, const loom_row* rows, int n) {
+  const Layer& w = layers[l];
+  const int H = c.n_head, G = c.n_kv_head, E = c.head_dim, wide = (H + 2 * G) * E, ffn = c.ffn_dim;
+
+  norm(w.attn_norm, n);
+  reduce(l, 0, 3, normed.acts(), rows, n);
+  pool->each(wide, grain(wide, 16), [&](int a, int b, int) {
+    const Matrix* parts[] = {&w.q, &w.k, &w.v};
+    for (int j = 0, first = 0; j < 3; first += parts[j++]->rows) {
+      const int n0 = std::max(a - first, 0), n1 = std::min(b - first, parts[j]->rows);
+      if (n0 < n1) product(l, j, *parts[j], n0, n1, normed.acts(), qkv.data() + first, wide, rows, n);
+    }
+  });
 
   // Rotate queries and keys, write keys and values into the cache.
-  share(n * (H + G), 1, t, size, a, b);
-  for (int item = a; item < b; item++) {
-    const int i = item / (H + G), h = item % (H + G), p = tokens[i].position, slot = rows[tokens[i].row].slot;
-    float* head = qkv.data() + (size_t)i * wide + (size_t)h * E;
-    const float* nw = h < H ? w.q_norm : w.k_norm;
-    if (nw) k->rmsnorm(head, nw, head, E, c.norm_eps);
-    rotate(head, p);
-    if (h < H) continue;
-    const int g = h - H;
-    uint16_t half[512];
-    k->store_half(head, half, E);
-    uint16_t* kc = keys(slot, l, g) + (size_t)(p / 16) * E * 16 + p % 16;
-    for (int e = 0; e < E; e++) kc[e * 16] = half[e];
-    k->store_half(qkv.data() + (size_t)i * wide + (size_t)(H + G + g) * E, values(slot, l, g) + (size_t)p * E, E);
-  }
-  pool->barrier();
-
-  // Attention: heads of one kv head together, four at most.
-  share(n * H, 1, t, size, a, b);
-  float* sc = scores.data() + (size_t)t * 4 * positions;
-  const int per = H / G;
-  for (int item = a; item < b;) {
-    const int i = item / H, h = item % H, g = h / per;
-    int heads = per - h % per;
-    if (heads > 4) heads = 4;
-    if (heads > b - item) heads = b - item;
-    const int p = tokens[i].position, slot = rows[tokens[i].row].slot, window = windows[l];
-    const int begin = window > 0 && p + 1 > window ? p + 1 - window : 0;
-    float* to = attended.x.data() + ((size_t)i * H + h) * E;
-    k->attend(qkv.data() + (size_t)i * wide + (size_t)h * E, heads, keys(slot, l, g), values(slot, l, g), E, begin,
-              p + 1, c.attn_scale, sc, positions, to);
-    if (E % 32 == 0) k->quantise(attended.acts(), i, h * E, (h + heads) * E);
-    item += heads;
-  }
-  pool->barrier();
-  if (E % 32) {
-    share(n, 1, t, size, a, b);
-    for (int i = a; i < b; i++) k->quantise(attended.acts(), i, 0, H * E);
-    pool->barrier();
-  }
-  residual(w.o, 3, attended);
-
-  norm(w.ffn_norm);
-  int f0, f1;
-  share(c.ffn_dim, 32, t, size, f0, f1);
-  if (f1 > f0) {
-    k->matmul(w.gate, f0, f1, normed.acts(), 0, n, gate.data(), c.ffn_dim);
-    adapt(rows, n, l, 4, normed.acts(), f0, f1, gate.data(), c.ffn_dim, t);
-    k->matmul(w.up, f0, f1, normed.acts(), 0, n, up.data(), c.ffn_dim);
-    adapt(rows, n, l, 5, normed.acts(), f0, f1, up.data(), c.ffn_dim, t);
-    for (int i = 0; i < n; i++) {
-      const size_t at = (size_t)i * c.ffn_dim + f0;
-      k->silu_mul(gate.data() + at, up.data() + at, hidden.x.data() + at, f1 - f0);
-      k->quantise(hidden.acts(), i, f0, f1);
+  pool->each(n * (H + G), 24, [&](int a, int b, int) {
+    for (int item = a; item < b; item++) {
+      const int i = item / (H + G), h = item % (H + G), p = tokens[i].position, slot = rows[tokens[i].row].slot;
+      float* head = qkv.data() + (size_t)i * wide + (size_t)h * E;
+      const float* nw = h < H ? w.q_norm : w.k_norm;
+      if (nw) k->rmsnorm(head, nw, head, E, c.norm_eps);
+      rotate(head, p);
+      if (h < H) continue;
+      const int g = h - H;
+      uint16_t half[512];
+      k->store_half(head, half, E);
+      uint16_t* kc = keys(slot, l, g) + (size_t)(p / 16) * E * 16 + p % 16;
+      for (int e = 0; e < E; e++) kc[e * 16] = half[e];
+      k->store_half(qkv.data() + (size_t)i * wide + (size_t)(H + G + g) * E, values(slot, l, g) + (size_t)p * E, E);
     }
-  }
-  pool->barrier();
-  residual(w.down, 6, hidden);
+  });
+  attend(l, rows, n);
+  residual(l, 3, w.o, attended.acts(), rows, n);
+
+  norm(w.ffn_norm, n);
+  reduce(l, 4, 2, normed.acts(), rows, n);
+  pool->each(ffn, grain(ffn, 32), [&](int a, int b, int) {
+    product(l, 4, w.gate, a, b, normed.acts(), gate.data(), ffn, rows, n);
+    product(l, 5, w.up, a, b, normed.acts(), up.data(), ffn, rows, n);
+    for (int i = 0; i < n; i++) {
+      const size_t at = (size_t)i * ffn + a;
+      k->silu_mul(gate.data() + at, up.data() + at, hidden.x.data() + at, b - a);
+      k->quantise(hidden.acts(), i, a, b);
+    }
+  });
+  residual(l, 6, w.down, hidden.acts(), rows, n);
 }
 
 // Final norm and output layer for the rows that want logits.
-void loom_model::head(const loom_row* rows, int n_rows, int t, int size) {
+void loom_model::head(const loom_row* rows, int n_rows) {
   int first = 0, at = 0;
   for (int r = 0; r < n_rows; first += rows[r].n_ids, r++) {
     for (int j = 0; j < rows[r].want; j++, at++) {
-      if (at % size != t) continue;
       const int i = first + rows[r].n_ids - rows[r].want + j;
-      k->rmsnorm(x.data() + (size_t)i * c.dim, c.final_norm, last.x.data() + (size_t)at * c.dim, c.dim, c.norm_eps);
-      k->quantise(last.acts(), at, 0, c.dim);
+      std::memcpy(last.x.data() + (size_t)at * c.dim, x.data() + (size_t)i * c.dim, (size_t)c.dim * 4);
     }
   }
-  pool->barrier();
+  pool->each(at, 8, [&](int a, int b, int) {
+    for (int i = a; i < b; i++) {
+      float* xi = last.x.data() + (size_t)i * c.dim;
+      k->rmsnorm(xi, c.final_norm, xi, c.dim, c.norm_eps);
+      k->quantise(last.acts(), i, 0, c.dim);
+    }
+  });
+  // Columns [lo, hi) of the output layer for the wanted rows [r0, r1), to `y` (.., columns).
+  auto columns = [&](int r0, int r1, int lo, int hi, float* y, size_t ld) {
+    pool->each(hi - lo, grain(hi - lo, 16), [&](int a, int b, int) {
+      k->matmul(output, lo + a, lo + b, last.acts(), r0, r1, y - (size_t)r0 * ld - lo, ld);
+    });
+  };
   // Neighbouring rows with the whole vocabulary and adjoining answers go through together.
   at = 0;
   for (int r = 0; r < n_rows;) {
+    const loom_row& row = rows[r++];
     const int r0 = at;
-    at += rows[r].want;
-    float* to = rows[r].logits;
-    if (rows[r].n_ranges == 0) {
-      int e = r + 1;
-      while (e < n_rows && rows[e].n_ranges == 0 && rows[e].logits == to + (size_t)(at - r0) * c.vocab_size)
-        at += rows[e++].want;
-      int n0, n1;
-      share(c.vocab_size, 16, t, size, n0, n1);
-      if (at > r0) k->matmul(output, n0, n1, last.acts(), r0, at, to - (size_t)r0 * c.vocab_size, c.vocab_size);
-      r = e;
+    at += row.want;
+    if (row.want == 0) continue;
+    if (!row.ranges) {
+      for (; r < n_rows && !rows[r].ranges; at += rows[r++].want)
+        if (rows[r].want && rows[r].logits != row.logits + (size_t)(at - r0) * c.vocab_size) break;
+      columns(r0, at, 0, c.vocab_size, row.logits, c.vocab_size);
       continue;
     }
-    size_t columns = 0;
-    for (int g = 0; g < rows[r].n_ranges; g++) columns += rows[r].ranges[2 * g + 1] - rows[r].ranges[2 * g];
-    size_t before = 0;
-    for (int g = 0; g < rows[r].n_ranges; g++) {
-      const int lo = rows[r].ranges[2 * g], hi = rows[r].ranges[2 * g + 1];
-      int n0, n1;
-      share(hi - lo, 16, t, size, n0, n1);
-      if (at > r0 && n1 > n0)
-        k->matmul(output, lo + n0, lo + n1, last.acts(), r0, at, to - (size_t)r0 * columns + before - lo, columns);
+    size_t width = 0, before = 0;
+    for (int g = 0; g < row.n_ranges; g++) width += row.ranges[2 * g + 1] - row.ranges[2 * g];
+    for (int g = 0; g < row.n_ranges; g++) {
+      const int lo = row.ranges[2 * g], hi = row.ranges[2 * g + 1];
+      columns(r0, at, lo, hi, row.logits + before, width);
       before += hi - lo;
     }
-    r++;
   }
+}
+
+void loom_model::step(const loom_row* rows, int n_rows) {
+  tokens.clear();
+  adapted = false;
+  int wanted = 0;
+  for (int r = 0; r < n_rows; r++) {
+    for (int i = 0; i < rows[r].n_ids; i++) tokens.push_back({r, rows[r].start + i, rows[r].ids[i]});
+    wanted += rows[r].want;
+    adapted = adapted || rows[r].adapter >= 0;
+  }
+  const int n = (int)tokens.size();
+  if (n == 0) return;
+  reserve(n);
+  last.shape(std::max(wanted, 1), c.dim);
+  pool->begin();
+  pool->each(n, 8, [&](int a, int b, int) {
+    for (int i = a; i < b; i++) k->dequantise(embedding, tokens[i].id, x.data() + (size_t)i * c.dim);
+  });
+  for (int l = 0; l < c.n_layer; l++) layer(l, rows, n);
+  if (wanted > 0) head(rows, n_rows);
 }
 
 namespace {
@@ -326,32 +363,21 @@ std::string check(const loom_model* m, const loom_row* rows, int n_rows) {
   }
   return "";
 }
-}  // namespace
+struct Refused : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
-extern "C" {
-
-const char* loom_instruction_set(void) {
-  const Kernels* k = kernels_best();
-  return k ? k->name : "";
-}
-
-size_t loom_row_bytes(int32_t type, int32_t cols) { return row_bytes(type, cols); }
-
-loom_model* loom_open(const loom_config* config, const loom_layer* layers, const loom_matrix* embedding,
-                      const loom_matrix* output, char* error, size_t error_size) {
+std::unique_ptr<loom_model> opened(const loom_config* config, const loom_layer* layers, const loom_matrix* embedding,
+                                   const loom_matrix* output) {
   auto m = std::make_unique<loom_model>();
   m->c = *config;
   const loom_config& c = m->c;
   m->k = kernels_best();
-  auto refuse = [&](const std::string& what) -> loom_model* {
-    fail(error, error_size, what);
-    return nullptr;
-  };
-  if (!m->k) return refuse("LOOM_ISA names an instruction set that this machine has not");
+  if (!m->k) throw Refused("LOOM_ISA names an instruction set that this machine has not");
   if (c.n_layer < 1 || c.n_head < 1 || c.n_kv_head < 1 || c.n_head % c.n_kv_head || c.head_dim < 16 ||
       c.head_dim % 16 || c.head_dim > 512 || c.dim < 32 || c.dim % 32 || c.ffn_dim < 32 || c.ffn_dim % 32 ||
       (c.n_head * c.head_dim) % 32 || c.vocab_size < 1 || c.context < 1 || c.n_slots < 1)
-    return refuse("the model's sizes do not fit the native step");
+    throw Refused("the model's sizes do not fit the native step");
   const int q = c.n_head * c.head_dim, kv = c.n_kv_head * c.head_dim;
   std::string bad;
   for (int l = 0; l < c.n_layer && bad.empty(); l++) {
@@ -369,52 +395,59 @@ loom_model* loom_open(const loom_config* config, const loom_layer* layers, const
   }
   if (bad.empty()) bad = wrong(*embedding, "embedding", c.vocab_size, c.dim);
   if (bad.empty()) bad = wrong(*output, "output", c.vocab_size, c.dim);
-  if (!bad.empty()) return refuse(bad);
+  if (!bad.empty()) throw Refused(bad);
   m->embedding = matrix(*embedding);
   m->output = matrix(*output);
   m->windows.assign(config->windows, config->windows + c.n_layer);
   m->positions = (c.context + 15) / 16 * 16;
   m->slot_halves = (size_t)c.n_layer * c.n_kv_head * 2 * m->positions * c.head_dim;
-  m->slot_halves = (m->slot_halves + 2047) / 2048 * 2048;  // whole pages, so that a slot can be given back
+  m->slot_halves = (m->slot_halves + 32767) / 32768 * 32768;  // whole pages of any size, so that a slot can be given back
   m->cache_bytes = m->slot_halves * 2 * c.n_slots;
   void* p = mmap(nullptr, m->cache_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == MAP_FAILED) return refuse("no memory for a cache of " + std::to_string(m->cache_bytes) + " bytes");
+  if (p == MAP_FAILED) throw Refused("no memory for a cache of " + std::to_string(m->cache_bytes) + " bytes");
   m->cache = (uint16_t*)p;
   m->pool = std::make_unique<Pool>(c.n_threads);
   m->scores.resize((size_t)m->pool->size() * 4 * m->positions);
-  m->low.resize((size_t)m->pool->size() * 1024);
-  return m.release();
+  return m;
+}
+}  // namespace
+
+extern "C" {
+
+const char* loom_instruction_set(void) {
+  const Kernels* k = kernels_best();
+  return k ? k->name : "";
+}
+
+size_t loom_row_bytes(int32_t type, int32_t cols) { return row_bytes(type, cols); }
+
+loom_model* loom_open(const loom_config* config, const loom_layer* layers, const loom_matrix* embedding,
+                      const loom_matrix* output, char* error, size_t error_size) {
+  try {
+    return opened(config, layers, embedding, output).release();
+  } catch (const std::exception& e) {  // refused, or no memory, or no thread to be had
+    fail(error, error_size, e.what());
+    return nullptr;
+  }
 }
 
 void loom_close(loom_model* model) { delete model; }
 
 int loom_step(loom_model* m, const loom_row* rows, int32_t n_rows, char* error, size_t error_size) {
   if (std::string bad = check(m, rows, n_rows); !bad.empty()) return fail(error, error_size, bad);
-  m->tokens.clear();
-  int wanted = 0;
-  for (int r = 0; r < n_rows; r++) {
-    for (int i = 0; i < rows[r].n_ids; i++) m->tokens.push_back({r, rows[r].start + i, rows[r].ids[i]});
-    wanted += rows[r].want;
+  try {
+    m->step(rows, n_rows);
+  } catch (const std::exception& e) {  // no memory, or no thread to be had after a fork
+    return fail(error, error_size, e.what());
   }
-  const int n = (int)m->tokens.size();
-  if (n == 0) return 0;
-  m->reserve(n);
-  m->last.shape(wanted > 0 ? wanted : 1, m->c.dim);
-  m->pool->run([&](int t) {
-    const int size = m->pool->size();
-    int a, b;
-    share(n, 1, t, size, a, b);
-    for (int i = a; i < b; i++) m->k->dequantise(m->embedding, m->tokens[i].id, m->x.data() + (size_t)i * m->c.dim);
-    m->pool->barrier();
-    for (int l = 0; l < m->c.n_layer; l++) m->layer(l, rows, n, t, size);
-    if (wanted > 0) m->head(rows, n_rows, t, size);
-  });
   return 0;
 }
 
 int32_t loom_add_adapter(loom_model* m, const loom_pair* pairs) {
   for (int i = 0; i < m->c.n_layer * 7; i++)
     if (pairs[i].a && (pairs[i].rank < 1 || pairs[i].rank > 1024)) return -1;
+  for (int i = 0; i < m->c.n_layer * 7; i++)
+    if (pairs[i].a) m->widest = std::max(m->widest, (int)pairs[i].rank);
   m->adapters.emplace_back(pairs, pairs + (size_t)m->c.n_layer * 7);
   return (int32_t)m->adapters.size() - 1;
 }

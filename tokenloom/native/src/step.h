@@ -34,7 +34,7 @@ typedef struct {
   loom_matrix q, k, v, o, gate, up, down;
 } loom_layer;
 
-typedef struct {        // one low-rank adapter of one layer's product; a (rank, cols), b (rows, rank), y += b a x
+typedef struct {        // one low-rank adapter of one layer's product: y += b' a x; a (rank, cols), b (rank, rows)
   const float *a, *b;   // b already scaled; both null = none
   int32_t rank;
 } loom_pair;
