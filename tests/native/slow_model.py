@@ -1,6 +1,6 @@
 """The native step's arithmetic in plain, slow Python: the same integers, the same float32 steps.
 
-Written from the description at the head of src/kernels.inl, not from its code. Every operation is one float32
+Written from the description at the head of src/products.inl, not from its code. Every operation is one float32
 rounding; fused multiply-adds are libm's fmaf. Used to hold the native products bit for bit.
 """
 
@@ -18,72 +18,44 @@ _libm.fmaf.argtypes = [ctypes.c_float] * 3
 F = np.float32
 
 
-def fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """a * b + c with one rounding, lane by lane."""
-    return np.array([_libm.fmaf(x, y, z) for x, y, z in zip(a, b, c, strict=True)], F)
+def fma(a: np.float32, b: np.float32, c: np.float32) -> np.float32:
+    """a * b + c with one rounding."""
+    return F(_libm.fmaf(a, b, c))
 
 
-def tree(lanes: np.ndarray) -> np.float32:
-    """16 lanes summed: i with i + 8, i + 4, i + 2, i + 1."""
-    for s in (8, 4, 2, 1):
-        lanes = lanes[:s] + lanes[s : 2 * s]
-    return F(lanes[0])
-
-
-def quantise(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """int8 in blocks of 32 -> q (K,), scale and sum per 16 columns."""
-    q, scale, sums = [], [], []
+def quantise(x: np.ndarray) -> list[tuple[np.ndarray, np.float32, np.float32]]:
+    """int8 in blocks of 32 -> per block q (32,), its scale, and scale times the sum of q."""
+    blocks = []
     for block in x.astype(F).reshape(-1, 32):
-        top = np.abs(block).max()
-        d, inverse = F(top) / F(127), F(127) / F(top) if top > 1e-35 else F(0)
-        one = np.rint(block * inverse).astype(np.int32)
-        q.append(one)
-        scale += [d, d]
-        sums += [d * F(one[:16].sum()), d * F(one[16:].sum())]
-    return np.concatenate(q), np.array(scale, F), np.array(sums, F)
+        top = F(np.abs(block).max())
+        d, inverse = top / F(127), F(127) / top if top > 0 else F(0)
+        q = np.rint(block * inverse).astype(np.int64)
+        blocks.append((q, d, d * F(q.sum())))
+    return blocks
 
 
-def unsigned(row: np.ndarray, kind: gguf.GGMLQuantizationType) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One row of blocks as u (K,) 0..255, scale d and offset m per 16 columns: w = d * u + m.
-
-    Found from gguf's own dequantisation of the row and of its scales, for the simple kinds.
-    """
+def unsigned(
+    row: np.ndarray, kind: gguf.GGMLQuantizationType
+) -> list[tuple[np.ndarray, np.float32, np.float32]]:
+    """One row of blocks -> per block u (32,) 0..255, scale d and offset m: w = d * u + m. For the simple kinds."""
     size = {"Q4_0": 18, "Q4_1": 20, "Q8_0": 34}[kind.name]
-    u, d, m = [], [], []
+    blocks = []
     for block in row.reshape(-1, size):
-        scale = F(block[:2].view(np.float16)[0])
+        d = F(block[:2].view(np.float16)[0])
         if kind.name == "Q8_0":
-            one, offset = block[2:].view(np.int8).astype(np.int32) + 128, F(-128) * scale
+            u, m = block[2:].view(np.int8).astype(np.int64) + 128, F(-128) * d
         else:
-            head = 4 if kind.name == "Q4_1" else 2
-            nibbles = block[head:]
-            one = np.concatenate([nibbles & 15, nibbles >> 4]).astype(np.int32)
-            offset = F(block[2:4].view(np.float16)[0]) if kind.name == "Q4_1" else F(-8) * scale
-        u.append(one)
-        d += [scale, scale]
-        m += [offset, offset]
-    return np.concatenate(u), np.array(d, F), np.array(m, F)
-
-
-def padded(values: np.ndarray, size: int) -> np.ndarray:
-    return np.concatenate([values, np.zeros(size - len(values), values.dtype)])
+            nibbles = block[4 if kind.name == "Q4_1" else 2 :]
+            u = np.concatenate([nibbles & 15, nibbles >> 4]).astype(np.int64)
+            m = F(block[2:4].view(np.float16)[0]) if kind.name == "Q4_1" else F(-8) * d
+        blocks.append((u, d, m))
+    return blocks
 
 
 def product(row: np.ndarray, kind: gguf.GGMLQuantizationType, x: np.ndarray) -> np.float32:
     """The native step's w . x for one row of blocks and one row of activations."""
-    u, d, m = unsigned(row, kind)
-    q, scale, sums = quantise(x)
-    k = len(q)
-    whole = -(-k // 256) * 256
-    u, q = padded(u, whole), padded(q, whole)
-    d, m, scale, sums = (padded(v, whole // 16) for v in (d, m, scale, sums))
-    lanes = np.zeros(16, F)
-    for b in range(whole // 256):
-        at = slice(16 * b, 16 * b + 16)
-        s = d[at] * scale[at]
-        lanes = fma(m[at], sums[at], lanes)
-        for j in range(-(-min(256, k - 256 * b) // 64)):
-            c = 256 * b + 64 * j
-            dots = (u[c : c + 64].astype(np.int64) * q[c : c + 64]).reshape(16, 4).sum(1)
-            lanes = fma(dots.astype(F), np.repeat(s[4 * j : 4 * j + 4], 4), lanes)
-    return tree(lanes)
+    y = F(0)
+    for (u, d, m), (q, scale, total) in zip(unsigned(row, kind), quantise(x), strict=True):
+        y = fma(F((u * q).sum()), d * scale, y)
+        y = fma(m, total, y)
+    return y

@@ -1,13 +1,9 @@
 // The kernels, written once over a 16-lane vector type V (simd_*.hpp) and compiled once per instruction set.
 //
-// A product of a weight row w and an activation row x runs over superblocks of 256 columns. Whatever the block type,
-// a superblock is given as 256 unsigned bytes u, a scale d and an offset m per 16 columns (w = d * u + m), so
-//   sum w x = sum_16 [ d scale * (u . q) ] + sum_16 [ m * sum ]
-// The integer part is exact. Lane l of the accumulator takes, in this order: m[l] * sum[l], then for j = 0..3 the
-// dot product of the four columns 64 j + 4 l .. + 3, times d * scale of their 16. One fused multiply-add each.
-// Source of the idea: llama.cpp's block formats; Intel's VNNI dot product (AVX-512 VNNI, "vpdpbusd").
+// Products with blocks of weights are in products.inl, over the lanes of lanes_*.hpp.
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "kernels.hpp"
 
@@ -23,7 +19,6 @@ namespace {
 using namespace loom;
 using F = V::F;
 using I = V::I;
-using B = V::B;
 
 inline uint16_t u16(const uint8_t* p) {
   uint16_t x;
@@ -169,155 +164,42 @@ template <> struct Block<Q6_K> {
   }
 };
 
-// A superblock in registers.
-struct Regs {
-  B u[4];
-  F d, m;
-};
-
-// The general way goes through memory; an instruction set may bring a faster one for a type (simd_*_blocks.hpp).
-template <int TYPE> struct Fetch {
-  static void get(const uint8_t* p, int n, bool, Regs& r) {
-    Super s;
-    if (n < 256) std::memset(&s, 0, sizeof s);
-    Block<TYPE>::decode(p, n, s);
-    for (int j = 0; j < 4; j++) r.u[j] = V::load_bytes(s.u + 64 * j);
-    r.d = V::load(s.d);
-    r.m = V::load(s.m);
-  }
-};
-
-#ifdef LOOM_FAST_BLOCKS
-#include LOOM_FAST_BLOCKS
-#endif
-
-template <int J, bool WIDE> LOOM_INLINE F dot64(F acc, const Regs& w, const int8_t* q, F s) {
-  return V::fma(V::to_float(V::template dot<WIDE>(w.u[J], V::load_bytes(q + 64 * J))), V::spread<J>(s), acc);
-}
-
-// The first N columns of one superblock of one weight row against one activation row. WIDE: u may exceed 127.
-template <bool WIDE, int N>
-LOOM_INLINE F accumulate(F acc, const Regs& w, const int8_t* q, const float* scale, const float* sum) {
-  const F s = V::mul(w.d, V::load(scale));
-  acc = V::fma(w.m, V::load(sum), acc);
-  acc = dot64<0, WIDE>(acc, w, q, s);
-  if constexpr (N > 64) acc = dot64<1, WIDE>(acc, w, q, s);
-  if constexpr (N > 128) acc = dot64<2, WIDE>(acc, w, q, s);
-  if constexpr (N > 192) acc = dot64<3, WIDE>(acc, w, q, s);
-  return acc;
-}
-
-// R activation rows at once, from superblock b on.
-template <bool WIDE, int N, int R>
-LOOM_INLINE void accumulate_rows(F* acc, const Regs& w, const Acts& x, int r0, int b) {
-  const int8_t* q = x.q + (size_t)r0 * x.stride + 256 * (size_t)b;
-  const float *scale = x.scale + (size_t)r0 * x.stride16 + 16 * b, *sum = x.sum + (size_t)r0 * x.stride16 + 16 * b;
-LOOM_UNROLL
-  for (int r = 0; r < R; r++)
-    acc[r] = accumulate<WIDE, N>(acc[r], w, q + (size_t)r * x.stride, scale + (size_t)r * x.stride16,
-                                 sum + (size_t)r * x.stride16);
-}
-
-template <int R> LOOM_INLINE void put(F* acc, float bias, float* y, size_t ld) {
-  if constexpr (R == 16) {
-    alignas(64) float out[16];
-    V::store(out, V::add(V::reduce16(acc), V::set1(bias)));
-    for (int r = 0; r < 16; r++) y[r * ld] = out[r];
-  } else {
-    for (int r = 0; r < R; r++) y[r * ld] = V::reduce(acc[r]) + bias;
-  }
-}
-
-// R activation rows at once: each weight superblock is unpacked once for all of them.
-template <int TYPE, int R>
-void rows(const Matrix& w, int n0, int n1, const Acts& x, int r0, float* y, size_t ld) {
-  constexpr size_t step = (size_t)Block<TYPE>::bytes * (256 / Block<TYPE>::cols);
-  constexpr bool WIDE = TYPE == Q8_0;
-  const int full = w.cols / 256, left = w.cols % 256;
-  for (int n = n0; n < n1; n++) {
-    const uint8_t* p = w.data + (size_t)n * w.row_bytes;
-    const bool last = n + 1 == w.rows;  // nothing may be read behind the last row
-    F acc[R];
-LOOM_UNROLL
-    for (int r = 0; r < R; r++) acc[r] = V::zero();
-    Regs s;
-    for (int b = 0; b < full; b++, p += step) {
-      Fetch<TYPE>::get(p, 256, last && b + 1 == full && !left, s);
-      accumulate_rows<WIDE, 256, R>(acc, s, x, r0, b);
-    }
-    if (left) {
-      Fetch<TYPE>::get(p, left, last, s);
-      if (left <= 64) accumulate_rows<WIDE, 64, R>(acc, s, x, r0, full);
-      else if (left <= 128) accumulate_rows<WIDE, 128, R>(acc, s, x, r0, full);
-      else if (left <= 192) accumulate_rows<WIDE, 192, R>(acc, s, x, r0, full);
-      else accumulate_rows<WIDE, 256, R>(acc, s, x, r0, full);
-    }
-    put<R>(acc, w.bias ? w.bias[n] : 0.0f, y + (size_t)r0 * ld + n, ld);
-  }
-}
-
 // Weights that are floats: no rounding of activations either. Lane l takes columns 16 k + l in order.
 template <int TYPE, int R>
 void float_rows(const Matrix& w, int n0, int n1, const Acts& x, int r0, float* y, size_t ld) {
   for (int n = n0; n < n1; n++) {
     const uint8_t* p = w.data + (size_t)n * w.row_bytes;
     F acc[R];
-LOOM_UNROLL
+    LOOM_UNROLL
     for (int r = 0; r < R; r++) acc[r] = V::zero();
     for (int k = 0; k < w.cols; k += 16) {
       F v;
       if constexpr (TYPE == F32) v = V::load((const float*)p + k);
       else if constexpr (TYPE == F16) v = V::load_half((const uint16_t*)p + k);
       else v = V::load_bf16((const uint16_t*)p + k);
-LOOM_UNROLL
+      LOOM_UNROLL
       for (int r = 0; r < R; r++) acc[r] = V::fma(v, V::load(x.x + (size_t)(r0 + r) * x.cols + k), acc[r]);
     }
-    put<R>(acc, w.bias ? w.bias[n] : 0.0f, y + (size_t)r0 * ld + n, ld);
+    for (int r = 0; r < R; r++) y[(size_t)(r0 + r) * ld + n] = V::reduce(acc[r]) + (w.bias ? w.bias[n] : 0.0f);
   }
 }
 
 // Weight rows in tiles that stay in the first cache while all activation rows pass.
-template <int TYPE, template <int, int> class Rows>
-void tiles(const Matrix& w, int n0, int n1, const Acts& x, int r0, int r1, float* y, size_t ld) {
-  const int tile = r1 - r0 <= 16 ? n1 - n0 : 32;
+template <int TYPE> void float_product(const Matrix& w, int n0, int n1, const Acts& x, int r0, int r1, float* y, size_t ld) {
+  const int tile = r1 - r0 <= 8 ? n1 - n0 : 32;
   for (int a = n0; a < n1; a += tile) {
     const int b = a + tile < n1 ? a + tile : n1;
     int r = r0;
-    for (; r + 16 <= r1; r += 16) Rows<TYPE, 16>::run(w, a, b, x, r, y, ld);
-    if (r + 8 <= r1) Rows<TYPE, 8>::run(w, a, b, x, r, y, ld), r += 8;
-    if (r + 4 <= r1) Rows<TYPE, 4>::run(w, a, b, x, r, y, ld), r += 4;
-    if (r + 2 <= r1) Rows<TYPE, 2>::run(w, a, b, x, r, y, ld), r += 2;
-    if (r < r1) Rows<TYPE, 1>::run(w, a, b, x, r, y, ld);
+    for (; r + 8 <= r1; r += 8) float_rows<TYPE, 8>(w, a, b, x, r, y, ld);
+    for (; r + 2 <= r1; r += 2) float_rows<TYPE, 2>(w, a, b, x, r, y, ld);
+    if (r < r1) float_rows<TYPE, 1>(w, a, b, x, r, y, ld);
   }
 }
+}  // namespace
 
-template <int TYPE, int R> struct BlockRows {
-  static void run(const Matrix& w, int a, int b, const Acts& x, int r, float* y, size_t ld) {
-    rows<TYPE, R>(w, a, b, x, r, y, ld);
-  }
-};
-template <int TYPE, int R> struct FloatRows {
-  static void run(const Matrix& w, int a, int b, const Acts& x, int r, float* y, size_t ld) {
-    float_rows<TYPE, R>(w, a, b, x, r, y, ld);
-  }
-};
+#include "products.inl"
 
-void matmul(const Matrix& w, int n0, int n1, const Acts& x, int r0, int r1, float* y, size_t ld) {
-  switch (w.type) {
-    case Q4_0: return tiles<Q4_0, BlockRows>(w, n0, n1, x, r0, r1, y, ld);
-    case Q4_1: return tiles<Q4_1, BlockRows>(w, n0, n1, x, r0, r1, y, ld);
-    case Q5_0: return tiles<Q5_0, BlockRows>(w, n0, n1, x, r0, r1, y, ld);
-    case Q5_1: return tiles<Q5_1, BlockRows>(w, n0, n1, x, r0, r1, y, ld);
-    case Q8_0: return tiles<Q8_0, BlockRows>(w, n0, n1, x, r0, r1, y, ld);
-    case Q4_K: return tiles<Q4_K, BlockRows>(w, n0, n1, x, r0, r1, y, ld);
-    case Q5_K: return tiles<Q5_K, BlockRows>(w, n0, n1, x, r0, r1, y, ld);
-    case Q6_K: return tiles<Q6_K, BlockRows>(w, n0, n1, x, r0, r1, y, ld);
-    case F16: return tiles<F16, FloatRows>(w, n0, n1, x, r0, r1, y, ld);
-    case BF16: return tiles<BF16, FloatRows>(w, n0, n1, x, r0, r1, y, ld);
-    default: return tiles<F32, FloatRows>(w, n0, n1, x, r0, r1, y, ld);
-  }
-}
-
+namespace {
 void quantise(const Acts& a, int row, int c0, int c1) {
   const float* x = a.x + (size_t)row * a.cols;
   int8_t* q = a.q + (size_t)row * a.stride;
@@ -331,8 +213,7 @@ void quantise(const Acts& a, int row, int c0, int c1) {
     V::store_i8(q + c + 16, qh);
     int g = c / 16;
     scale[g] = scale[g + 1] = d;
-    sum[g] = d * (float)V::sum_int(ql);
-    sum[g + 1] = d * (float)V::sum_int(qh);
+    sum[g] = sum[g + 1] = d * (float)(V::sum_int(ql) + V::sum_int(qh));
   }
 }
 

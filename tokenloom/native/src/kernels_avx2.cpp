@@ -1,3 +1,4 @@
+#include "lanes_avx2.hpp"
 #include "simd_avx2.hpp"
 #include "kernels.inl"
 

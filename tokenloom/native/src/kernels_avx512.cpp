@@ -1,5 +1,5 @@
+#include "lanes_avx512.hpp"
 #include "simd_avx512.hpp"
-#define LOOM_FAST_BLOCKS "avx512_blocks.hpp"
 #include "kernels.inl"
 
 namespace loom {

@@ -1,4 +1,5 @@
 #define LOOM_AVXVNNI
+#include "lanes_avx2.hpp"
 #include "simd_avx2.hpp"
 #include "kernels.inl"
 

@@ -1,3 +1,4 @@
+#include "lanes_neon.hpp"
 #include "simd_neon.hpp"
 #include "kernels.inl"
 

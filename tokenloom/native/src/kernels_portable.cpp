@@ -1,4 +1,5 @@
 #define LOOM_PORTABLE
+#include "lanes_portable.hpp"
 #include "simd_portable.hpp"
 #include "kernels.inl"
 

@@ -7,7 +7,6 @@ namespace {
 struct V {
   struct F { __m256 a, b; };
   struct I { __m256i a, b; };
-  using B = I;
   static F zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
   static F set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
   static F load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
@@ -66,43 +65,12 @@ struct V {
     b = _mm_max_ps(b, _mm_movehl_ps(b, b));
     return _mm_cvtss_f32(_mm_max_ss(b, _mm_shuffle_ps(b, b, 1)));
   }
-  static F reduce16(const F* a) {
-    alignas(32) float v[16];
-    for (int i = 0; i < 16; i++) v[i] = reduce(a[i]);
-    return load(v);
-  }
   static F keep(F x, int from, int to, float other) {
     alignas(32) float v[16];
     store(v, x);
     for (int i = 0; i < 16; i++)
       if (i < from || i >= to) v[i] = other;
     return load(v);
-  }
-  static B load_bytes(const void* p) {
-    return {_mm256_loadu_si256((const __m256i*)p), _mm256_loadu_si256((const __m256i*)p + 1)};
-  }
-#ifdef LOOM_AVXVNNI
-  template <bool WIDE> static I dot(B u, B s) {
-    const __m256i z = _mm256_setzero_si256();
-    return {_mm256_dpbusd_avx_epi32(z, u.a, s.a), _mm256_dpbusd_avx_epi32(z, u.b, s.b)};
-  }
-#else
-  // maddubs saturates at 16 bits: bytes above 127 go in two parts, the low seven bits and the high one.
-  template <bool WIDE> static __m256i dot_half(__m256i u, __m256i s) {
-    const __m256i ones = _mm256_set1_epi16(1);
-    if (!WIDE) return _mm256_madd_epi16(_mm256_maddubs_epi16(u, s), ones);
-    const __m256i low = _mm256_and_si256(u, _mm256_set1_epi8(127));
-    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(u, 7), _mm256_set1_epi8(1));
-    return _mm256_add_epi32(_mm256_madd_epi16(_mm256_maddubs_epi16(low, s), ones),
-                            _mm256_madd_epi16(_mm256_maddubs_epi16(high, s), _mm256_set1_epi16(128)));
-  }
-  template <bool WIDE> static I dot(B u, B s) { return {dot_half<WIDE>(u.a, s.a), dot_half<WIDE>(u.b, s.b)}; }
-#endif
-  template <int J> static F spread(F s) {  // lanes 4J .. 4J+3, each four times
-    const __m128 q = J < 2 ? (J & 1 ? _mm256_extractf128_ps(s.a, 1) : _mm256_castps256_ps128(s.a))
-                           : (J & 1 ? _mm256_extractf128_ps(s.b, 1) : _mm256_castps256_ps128(s.b));
-    return {_mm256_set_m128(_mm_shuffle_ps(q, q, 0x55), _mm_shuffle_ps(q, q, 0x00)),
-            _mm256_set_m128(_mm_shuffle_ps(q, q, 0xFF), _mm_shuffle_ps(q, q, 0xAA))};
   }
   static float half(uint16_t h) { return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h))); }
 };

@@ -7,7 +7,6 @@ namespace {
 struct V {
   using F = __m512;
   using I = __m512i;
-  using B = __m512i;
   static F zero() { return _mm512_setzero_ps(); }
   static F set1(float x) { return _mm512_set1_ps(x); }
   static F load(const float* p) { return _mm512_loadu_ps(p); }
@@ -39,32 +38,9 @@ struct V {
     return _mm_cvtss_f32(_mm_add_ss(b, _mm_shuffle_ps(b, b, 1)));
   }
   static float reduce_max(F x) { return _mm512_reduce_max_ps(x); }
-  // 16 sums at once, each by the same tree as `reduce`.
-  static F reduce16(const F* a) {
-    F b[8], c[4], d[2];
-    for (int i = 0; i < 8; i++)  // lanes 0-7: a[i], 8-15: a[i+8]
-      b[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a[i], a[i + 8], 0x44), _mm512_shuffle_f32x4(a[i], a[i + 8], 0xEE));
-    for (int i = 0; i < 4; i++)  // four lanes each: b[i] lo, b[i+4] lo, b[i] hi, b[i+4] hi
-      c[i] = _mm512_add_ps(_mm512_shuffle_f32x4(b[i], b[i + 4], 0x88), _mm512_shuffle_f32x4(b[i], b[i + 4], 0xDD));
-    // c[i] quarters: a[i], a[i+8], a[i+4], a[i+12]
-    for (int i = 0; i < 2; i++)
-      d[i] = _mm512_add_ps(_mm512_shuffle_ps(c[i], c[i + 2], 0x44), _mm512_shuffle_ps(c[i], c[i + 2], 0xEE));
-    F e = _mm512_add_ps(_mm512_shuffle_ps(d[0], d[1], 0x88), _mm512_shuffle_ps(d[0], d[1], 0xDD));
-    // within a quarter: c[0], c[2], c[1], c[3]
-    const __m512i order = _mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15);
-    return _mm512_permutexvar_ps(order, e);
-  }
   static F keep(F x, int from, int to, float other) {  // lanes outside [from, to) become other
     __mmask16 m = (__mmask16)(((1u << to) - 1) & ~((1u << from) - 1));
     return _mm512_mask_mov_ps(_mm512_set1_ps(other), m, x);
-  }
-  static B load_bytes(const void* p) { return _mm512_loadu_si512(p); }
-  template <bool WIDE> static I dot(B u, B s) { return _mm512_dpbusd_epi32(_mm512_setzero_si512(), u, s); }
-  template <int J> static F spread(F s) {  // lanes 4J .. 4J+3, each four times
-    const __m512i i = _mm512_setr_epi32(4 * J, 4 * J, 4 * J, 4 * J, 4 * J + 1, 4 * J + 1, 4 * J + 1, 4 * J + 1,
-                                        4 * J + 2, 4 * J + 2, 4 * J + 2, 4 * J + 2, 4 * J + 3, 4 * J + 3, 4 * J + 3,
-                                        4 * J + 3);
-    return _mm512_permutexvar_ps(i, s);
   }
   static float half(uint16_t h) { return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(h))); }
 };

@@ -7,7 +7,6 @@ namespace {
 struct V {
   struct F { float32x4_t v[4]; };
   struct I { int32x4_t v[4]; };
-  struct B { uint8x16_t v[4]; };
   template <class T, class Op> static T each(Op op) {
     T r;
     for (int i = 0; i < 4; i++) r.v[i] = op(i);
@@ -56,31 +55,12 @@ struct V {
   static float reduce_max(F x) {
     return vmaxvq_f32(vmaxq_f32(vmaxq_f32(x.v[0], x.v[1]), vmaxq_f32(x.v[2], x.v[3])));
   }
-  static F reduce16(const F* a) {
-    float v[16];
-    for (int i = 0; i < 16; i++) v[i] = reduce(a[i]);
-    return load(v);
-  }
   static F keep(F x, int from, int to, float other) {
     float v[16];
     store(v, x);
     for (int i = 0; i < 16; i++)
       if (i < from || i >= to) v[i] = other;
     return load(v);
-  }
-  static B load_bytes(const void* p) { return each<B>([&](int i) { return vld1q_u8((const uint8_t*)p + 16 * i); }); }
-  // The instruction multiplies signed bytes: u - 128 goes in, 128 times the sum of s is added back.
-  template <bool WIDE> static I dot(B u, B s) {
-    return each<I>([&](int i) {
-      const int8x16_t q = vreinterpretq_s8_u8(s.v[i]);
-      if (!WIDE) return vdotq_s32(vdupq_n_s32(0), vreinterpretq_s8_u8(u.v[i]), q);
-      const int32x4_t sum = vdotq_s32(vdupq_n_s32(0), vdupq_n_s8(1), q);
-      return vdotq_s32(vshlq_n_s32(sum, 7), vreinterpretq_s8_u8(veorq_u8(u.v[i], vdupq_n_u8(0x80))), q);
-    });
-  }
-  template <int J> static F spread(F s) {
-    const float32x4_t q = s.v[J];
-    return {{vdupq_laneq_f32(q, 0), vdupq_laneq_f32(q, 1), vdupq_laneq_f32(q, 2), vdupq_laneq_f32(q, 3)}};
   }
   static float half(uint16_t h) {
     return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(h))), 0);

@@ -8,7 +8,6 @@ namespace {
 struct V {
   struct F { float v[16]; };
   struct I { int32_t v[16]; };
-  struct B { uint8_t v[64]; };
   template <class T, class Op> static T each(Op op) {
     T r;
     for (int i = 0; i < 16; i++) r.v[i] = op(i);
@@ -92,22 +91,8 @@ struct V {
     for (int i = 1; i < 16; i++) m = x.v[i] > m ? x.v[i] : m;
     return m;
   }
-  static F reduce16(const F* a) { return each<F>([&](int i) { return reduce(a[i]); }); }
   static F keep(F x, int from, int to, float other) {
     return each<F>([&](int i) { return i < from || i >= to ? other : x.v[i]; });
   }
-  static B load_bytes(const void* p) {
-    B b;
-    std::memcpy(b.v, p, 64);
-    return b;
-  }
-  template <bool WIDE> static I dot(B u, B s) {
-    return each<I>([&](int i) {
-      int32_t t = 0;
-      for (int j = 4 * i; j < 4 * i + 4; j++) t += (int32_t)u.v[j] * (int8_t)s.v[j];
-      return t;
-    });
-  }
-  template <int J> static F spread(F s) { return each<F>([&](int i) { return s.v[4 * J + i / 4]; }); }
 };
 }  // namespace
