@@ -23,6 +23,9 @@ def bench(
     setup: Annotated[
         bool, typer.Option("--setup", help="First install what the others need, each in its own environment.")
     ] = False,
+    base: Annotated[
+        str, typer.Option(help="Whose figures the ratios are of: tokenloom, or tokenloom-torch for PyTorch.")
+    ] = "tokenloom",
     decode: Annotated[int, typer.Option(help="Tokens to write per stream.")] = 128,
     streams: Annotated[int, typer.Option(help="Streams that run together.")] = 16,
     prompt: Annotated[int, typer.Option(help="Tokens of the long prompt.")] = 500,
@@ -40,6 +43,7 @@ def bench(
         rounds=rounds,
         threads=threads,
         setup=setup,
+        base=base,
         sizes=Sizes(decode=decode, streams=streams, prompt=prompt),
         ledger=ledger,
         say=lambda line: print(line, flush=True),
