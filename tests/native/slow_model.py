@@ -1,7 +1,8 @@
 """The native step's arithmetic in plain, slow Python: the same integers, the same float32 steps.
 
-Written from the description at the head of src/products.inl, not from its code. Every operation is one float32
-rounding; fused multiply-adds are libm's fmaf. Used to hold the native products bit for bit.
+Written from the description at the head of src/products.inl, not from its code. Every operation is one
+float32 rounding; fused multiply-adds are libm's fmaf. Used to hold the native products bit for bit.
+
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def quantise(x: np.ndarray) -> list[tuple[np.ndarray, np.float32, np.float32]]:
     blocks = []
     for block in x.astype(F).reshape(-1, 32):
         top = F(np.abs(block).max())
-        d, inverse = top / F(127), F(127) / top if top > 0 else F(0)
+        d, inverse = top / F(127), F(127) / top if top > 1e-35 else F(0)
         q = np.rint(block * inverse).astype(np.int64)
         blocks.append((q, d, d * F(q.sum())))
     return blocks
@@ -37,7 +38,7 @@ def quantise(x: np.ndarray) -> list[tuple[np.ndarray, np.float32, np.float32]]:
 def unsigned(
     row: np.ndarray, kind: gguf.GGMLQuantizationType
 ) -> list[tuple[np.ndarray, np.float32, np.float32]]:
-    """One row of blocks -> per block u (32,) 0..255, scale d and offset m: w = d * u + m. For the simple kinds."""
+    """One row of blocks -> per block u (32,) 0..255, scale d and offset m: w = d * u + m. Simple kinds only."""
     size = {"Q4_0": 18, "Q4_1": 20, "Q8_0": 34}[kind.name]
     blocks = []
     for block in row.reshape(-1, size):

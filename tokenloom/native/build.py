@@ -83,26 +83,46 @@ def build(
 ) -> Path:
     """Compiles and links the library, written beside and renamed.
 
-    flags: more of them for every file (the sanitizers' tests use this). machine: for a cross-compiler.
-    Raises NoCompiler, or subprocess.CalledProcessError with the compiler's words in `stderr`.
+    flags, cxx and machine as for `compile_units`. Raises NoCompiler, or subprocess.CalledProcessError with
+    the compiler's words in `stderr`.
     """
-    command = (cxx or compiler()).split()
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-
-        def compile_one(item: tuple[str, list[str]]) -> str:
-            name, own = item
-            out = str(Path(folder) / f"{name}.o")
-            run([*command, *COMMON, *WARNINGS, *own, *flags, "-c", str(SOURCE / name), "-o", out])
-            return out
-
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            objects = list(pool.map(compile_one, units(machine or platform.machine()).items()))
+        objects = compile_units(Path(folder), flags, cxx, machine)
         linked = Path(folder) / "step.so"
-        run([*command, "-shared", "-pthread", *flags, *objects, "-o", str(linked)])
+        run(
+            [
+                *(cxx or compiler()).split(),
+                "-shared",
+                "-pthread",
+                *flags,
+                *map(str, objects),
+                "-o",
+                str(linked),
+            ]
+        )
         os.replace(linked, target)
     if target == LIBRARY:
         STAMP.write_text(fingerprint() + "\n")
     return target
+
+
+def compile_units(
+    folder: Path, flags: Sequence[str] = (), cxx: str | None = None, machine: str | None = None
+) -> list[Path]:
+    """Every file of the library as an object in `folder`.
+
+    flags: more of them for every file (the sanitizers' tests use this). machine: for a cross-compiler `cxx`.
+    """
+    command = (cxx or compiler()).split()
+
+    def compile_one(item: tuple[str, list[str]]) -> Path:
+        name, own = item
+        out = folder / f"{name}.o"
+        run([*command, *COMMON, *WARNINGS, *own, *flags, "-c", str(SOURCE / name), "-o", str(out)])
+        return out
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return list(pool.map(compile_one, units(machine or platform.machine()).items()))
 
 
 def run(command: Sequence[str]) -> None:

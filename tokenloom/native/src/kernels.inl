@@ -200,6 +200,9 @@ template <int TYPE> void float_product(const Matrix& w, int n0, int n1, const Ac
 #include "products.inl"
 
 namespace {
+// The bounds are for what damaged weights lead to: infinities and worse, which no integer holds.
+inline I int8(F x) { return V::to_int(V::min(V::max(x, V::set1(-127.0f)), V::set1(127.0f))); }
+
 void quantise(const Acts& a, int row, int c0, int c1) {
   const float* x = a.x + (size_t)row * a.cols;
   int8_t* q = a.q + (size_t)row * a.stride;
@@ -208,7 +211,7 @@ void quantise(const Acts& a, int row, int c0, int c1) {
     F lo = V::load(x + c), hi = V::load(x + c + 16);
     float top = V::reduce_max(V::max(V::abs(lo), V::abs(hi)));
     float d = top / 127.0f, inverse = top > 1e-35f ? 127.0f / top : 0.0f;  // below, 127 / top might not be finite
-    I ql = V::to_int(V::mul(lo, V::set1(inverse))), qh = V::to_int(V::mul(hi, V::set1(inverse)));
+    I ql = int8(V::mul(lo, V::set1(inverse))), qh = int8(V::mul(hi, V::set1(inverse)));
     V::store_i8(q + c, ql);
     V::store_i8(q + c + 16, qh);
     int g = c / 16;
