@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,6 +26,13 @@ def bench(
     base: Annotated[
         str, typer.Option(help="Whose figures the ratios are of: tokenloom, or tokenloom-torch for PyTorch.")
     ] = "tokenloom",
+    http: Annotated[
+        bool, typer.Option("--http", help="Measure streams over HTTP beside the engine alone instead.")
+    ] = False,
+    quality: Annotated[
+        Path | None,
+        typer.Option(help="Measure on this text file what the native step's rounding costs instead."),
+    ] = None,
     decode: Annotated[int, typer.Option(help="Tokens to write per stream.")] = 128,
     streams: Annotated[int, typer.Option(help="Streams that run together.")] = 16,
     prompt: Annotated[int, typer.Option(help="Tokens of the long prompt.")] = 500,
@@ -35,16 +42,41 @@ def bench(
 
     The last line of the output is one JSON object with all figures. Close other programs first.
     """
-    from tokenloom.bench.compare import Sizes, run
+    from tokenloom.bench import compare
 
-    run(
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    if quality is not None:
+        from tokenloom.bench import quality as measure
+
+        _note(ledger, measure.run(quality, model, say=say))
+        return
+    if http:
+        from tokenloom.bench import http as over
+
+        _note(ledger, over.run(model, streams=streams, new=decode, rounds=rounds, say=say))
+        return
+    compare.run(
         model,
         peer or None,
         rounds=rounds,
         threads=threads,
         setup=setup,
         base=base,
-        sizes=Sizes(decode=decode, streams=streams, prompt=prompt),
+        sizes=compare.Sizes(decode=decode, streams=streams, prompt=prompt),
         ledger=ledger,
-        say=lambda line: print(line, flush=True),
+        say=say,
     )
+
+
+def _note(ledger: Path, result: dict[str, Any]) -> None:
+    """One JSON line more in the ledger, with what it was measured on."""
+    import json
+
+    from tokenloom.bench.compare import commit, machine
+
+    with ledger.open("a", encoding="utf-8") as file:
+        file.write(
+            json.dumps({**result, "commit": commit(), "machine": machine()}, ensure_ascii=False) + "\n"
+        )
