@@ -2,7 +2,6 @@
 
 Written from the description at the head of src/products.inl, not from its code. Every operation is one
 float32 rounding; fused multiply-adds are libm's fmaf. Used to hold the native products bit for bit.
-
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def quantise(x: np.ndarray) -> list[tuple[np.ndarray, np.float32, np.float32]]:
 def unsigned(
     row: np.ndarray, kind: gguf.GGMLQuantizationType
 ) -> list[tuple[np.ndarray, np.float32, np.float32]]:
-    """One row of blocks -> per block u (32,) 0..255, scale d and offset m: w = d * u + m. Simple kinds only."""
+    """One row of blocks -> per block u (32,) 0..255, scale d, offset m: w = d * u + m. Simple kinds only."""
     size = {"Q4_0": 18, "Q4_1": 20, "Q8_0": 34}[kind.name]
     blocks = []
     for block in row.reshape(-1, size):
