@@ -120,7 +120,7 @@ def test_beams(model: tl.Model) -> None:
 
 
 def test_constraint(model: tl.Model) -> None:
-    choice = tl.Constraint("choice", '["hello", "the"]')
+    choice = tl.Constraint("choice", ["hello", "the"])
     assert model.generate("er", constraint=choice, max_tokens=20).text in ("hello", "the")
 
 
@@ -135,6 +135,9 @@ def test_constraint(model: tl.Model) -> None:
         ({"prompt": "hello", "max_tokens": -1}, "max_tokens"),
         ({"prompt": "hello", "adapter": "none"}, "adapter"),
         ({"prompt": "hello", "constraint": tl.Constraint("regex", "(")}, "regex"),
+        ({"prompt": "hello", "constraint": {"type": "object"}}, "constraint"),
+        ({"prompt": None}, "prompt"),
+        ({"prompt": [None]}, "prompt"),
     ],
 )
 def test_bad_input_names_the_field(model: tl.Model, options: dict[str, object], word: str) -> None:

@@ -124,6 +124,10 @@ class Model:
         prompt: a text, a list of ids, or a list of either (they run together and a list comes back).
         options: those of `request`; with n > 1 each prompt answers with a list of n.
         """
+        if not isinstance(prompt, Sequence):
+            raise ValueError(
+                f"prompt: found {type(prompt).__name__}; allowed is a text, ids, or a list of either"
+            )
         many = not isinstance(prompt, str) and (len(prompt) == 0 or not isinstance(prompt[0], int))
         prompts = cast("Sequence[Prompt]", prompt) if many else [cast("Prompt", prompt)]
         answers = self._run([self._ids(one) for one in prompts], options)
@@ -214,6 +218,10 @@ class Model:
             raise ValueError(
                 f"prompt: {len(ids)} tokens, but {self.name} holds {self.context} for prompt and answer"
             )
+        if constraint is not None and not isinstance(constraint, Constraint):
+            raise ValueError(
+                f"constraint: found {type(constraint).__name__}; allowed is tokenloom.Constraint"
+            )
         draws = beams == 1
         ends = () if ignore_eos else self.tokenizer.eos_ids
         request = Request(
@@ -263,6 +271,8 @@ class Model:
     # --- inside ---------------------------------------------------------------------------------------------
 
     def _ids(self, prompt: Prompt) -> list[int]:
+        if not isinstance(prompt, Sequence):
+            raise ValueError(f"prompt: found {type(prompt).__name__}; allowed is a text or a list of ids")
         ids = self.tokenizer.encode(prompt, bos=True) if isinstance(prompt, str) else list(prompt)
         if not ids:
             raise ValueError("prompt: empty; give at least one character or one id")

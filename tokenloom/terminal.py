@@ -27,19 +27,21 @@ Ctrl-C stops the answer, Ctrl-D leaves.
   /undo           takes the last message and its answer back
   /clear          forgets the conversation, keeps the system message
   /set            shows the sampling; /set temperature 0.2 changes it
-  /save FILE      writes the conversation, labelled as AI-generated (.json for JSON, else Markdown)
+  /save FILE      writes the conversation, labelled as AI-generated (.md, .txt or .json)
   /stats          tokens and speed of the last answer
   /help, /exit"""
 
-Settable = {
-    "temperature": float,
-    "top_p": float,
-    "top_k": int,
-    "min_p": float,
-    "repetition_penalty": float,
-    "max_tokens": int,
-    "seed": int,
+Settable: dict[str, tuple[Callable[[str], float], float, float]] = {
+    "temperature": (float, 0, 2),
+    "top_p": (float, 0.01, 1),
+    "top_k": (int, 0, 1_000_000),
+    "min_p": (float, 0, 1),
+    "repetition_penalty": (float, 0.1, 10),
+    "max_tokens": (int, 1, 1_000_000),
+    "seed": (int, 0, 2**53),
 }
+"""What /set changes: its type, its least and its greatest value."""
+ENDINGS = (".md", ".markdown", ".txt", ".json")
 
 
 @dataclass
@@ -76,7 +78,9 @@ class Chat:
         except KeyboardInterrupt:
             self.console.print("\n[dim](stopped)[/dim]", end="")
         except ValueError as error:
-            self.console.print(f"[red]{error}[/red]\n[dim]/undo or /clear makes room.[/dim]")
+            self.console.print(str(error), style="red", markup=False, highlight=False)
+            if "tokens" in str(error):
+                self._note("/undo or /clear makes room")
             return False
         self.console.print()
         if not "".join(said).strip():
@@ -139,11 +143,17 @@ class Chat:
             if name not in Settable:
                 self._note(f"{name}: unknown; one of " + ", ".join(Settable))
                 return
+            kind, least, most = Settable[name]
+            whole = "a whole number" if kind is int else "a number"
             try:
-                self.options[name] = Settable[name](value)
+                number = kind(value)
             except ValueError:
-                self._note(f"{name}: {value!r} is not {'a whole ' if Settable[name] is int else 'a '}number")
+                self._note(f"{name}: {value!r} is not {whole}")
                 return
+            if not least <= number <= most:
+                self._note(f"{name}: {value}; allowed is {whole} from {least} to {most}")
+                return
+            self.options[name] = number
         self._note(", ".join(f"{k} {v}" for k, v in self.options.items() if k in Settable))
 
     def _stats(self, _: str) -> None:
@@ -163,20 +173,30 @@ class Chat:
         if not rest:
             self._note("/save needs a file name, such as talk.md")
             return
-        path = Path(rest).expanduser()
+        if not self.messages:
+            self._note("nothing was said yet")
+            return
         try:
+            path = Path(rest).expanduser()
             save(path, self.model.name, self.prompt())
         except OSError as error:
-            self._note(f"{path}: {error.strerror}")
-            return
-        self._note(f"saved to {path}")
+            self._note(f"{rest}: {error.strerror}")
+        except (ValueError, RuntimeError) as error:  # no such user's home, a label that may not be written
+            self._note(f"{rest}: {error}")
+        else:
+            self._note(f"saved to {path}")
 
 
 def save(path: Path, model: str, messages: list[dict[str, str]]) -> None:
-    """Writes a conversation, labelled: JSON when the name ends in .json, else Markdown."""
+    """Writes a conversation, labelled: JSON when the name ends in .json, else Markdown.
+
+    Raises ValueError for any other ending than those of text, OSError where nothing can be written.
+    """
     from tokenloom.trust import label_work
 
-    if path.suffix == ".json":
+    if path.suffix.lower() not in ENDINGS:
+        raise ValueError(f"found the ending {path.suffix!r}; allowed are {', '.join(ENDINGS)}")
+    if path.suffix.lower() == ".json":
         label_work(path, json.dumps({"model": model, "messages": messages}, ensure_ascii=False, indent=2))
         return
     names = {"user": "You", "assistant": model, "system": "System"}

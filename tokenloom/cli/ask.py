@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -46,12 +47,25 @@ def write(
     options = {**made.sampling, "stop": tuple(stop or ())}
     if output is not None and options["n"] != 1:
         raise ValueError(f"n: found {options['n']}; with --output one version is written to the file")
+    if output is not None:
+        _check_output(output)
     with _load(model, dtype, device) as loaded:
         if as_json or output is not None or options["n"] > 1:
             answer = loaded.generate(made.text, **options)
             _deliver(made.text, answer, output, as_json, lang)
         else:
             _print_stream(loaded, made.text, options)
+
+
+def _check_output(path: Path) -> None:
+    """Said before the model has worked for nothing. ValueError names what is wrong."""
+    if path.suffix.lower() not in (".md", ".markdown", ".txt", ".json"):
+        raise ValueError(f"--output: found {path.name!r}; a text's file ends in .md, .txt or .json")
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise ValueError(f"--output: found {str(path)!r}; {what}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ValueError(f"--output: {path} may not be written")
 
 
 def _print_stream(model: Model, text: str, options: dict[str, Any]) -> None:
@@ -74,7 +88,10 @@ def _deliver(
     if output is not None:
         from tokenloom.trust import label_work
 
-        label_work(output, prompt + answers[0].text.rstrip() + "\n", lang=lang)
+        whole = prompt + answers[0].text.rstrip() + "\n"
+        if output.suffix.lower() == ".json":
+            whole = json.dumps(_facts(prompt, answers[0]), ensure_ascii=False, indent=2)
+        label_work(output, whole, lang=lang)
         print(f"written to {output}", file=sys.stderr if as_json else sys.stdout)
     elif not as_json:
         for i, one in enumerate(answers, 1):

@@ -6,6 +6,7 @@ All values are frozen dataclasses of plain Python types, so they cross a process
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -43,7 +44,14 @@ class Constraint:
 
     kind: Literal["json_schema", "json", "regex", "choice", "grammar"]
     text: str = ""
-    """JSON schema, regular expression, JSON list of choices, or Lark grammar; empty for `json`."""
+    """JSON schema, regular expression, JSON list of choices, or Lark grammar; empty for `json`. A schema or
+    choices may be given as Python objects."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            if self.kind not in ("json_schema", "choice"):
+                raise ValueError(f"constraint.text: found {type(self.text).__name__}; allowed is a text")
+            object.__setattr__(self, "text", json.dumps(self.text, ensure_ascii=False))
 
 
 @dataclass(frozen=True, slots=True)
