@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "tokenloom"
 # fmt: off
 ROOMS = [
-    "version", "step", "config", "hub", "weights", "model", "native", "codec", "privacy", "tokens", "engine",
+    "version", "step", "config", "weights", "hub", "model", "native", "codec", "privacy", "tokens", "engine",
     "data", "train", "evals", "explain", "trust", "tasks", "api", "serve",
     "studio", "bench", "terminal", "cli",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from tokenloom.hub.entries import parse_catalogue
 from tokenloom.hub.fetch import parse
 from tokenloom.hub.hashes import git_hash_of
 
+GGUF = b"GGUF" + struct.pack("<IQQ", 3, 0, 0)
+SAFE = struct.pack("<Q", 2) + b"{}"
 GOOD = """
 [tiny]
 source = "hub:org/tiny"
@@ -83,6 +86,13 @@ def test_any_name_is_answered_in_words(name: str) -> None:
         hub.find(name)
 
 
+@pytest.mark.parametrize("name", ["~0", "~nosuchuser/foo", "~nosuchuser/a.gguf"])
+def test_a_tilde_that_is_nobodys_is_an_unknown_name(name: str) -> None:
+    for ask in (hub.find, hub.pull, hub.remove):
+        with pytest.raises(UnknownModel, match="there is no model"):
+            ask(name)
+
+
 def test_a_missing_model_says_what_to_do() -> None:
     with pytest.raises(NotInstalled, match="loom pull smollm2"):
         hub.find("smollm2")
@@ -104,18 +114,27 @@ def test_a_model_put_there_by_hand_is_found(home: Path) -> None:
 
 def test_a_local_file_is_registered_where_it_lies(tmp_path: Path, home: Path) -> None:
     file = tmp_path / "My Model.Q8_0.gguf"
-    file.write_bytes(b"GGUF" * 100)
+    file.write_bytes(GGUF)
     found = hub.pull(str(file))
     assert (found.name, found.path, found.kind) == ("my-model.q8_0", file, "gguf")
     assert hub.find("my-model.q8_0") == found
     assert hub.pull(str(file)) == found
-    assert hub.disk_use(found) == 400
+    assert hub.disk_use(found) == len(GGUF)
     assert hub.find(str(file)).path == file
     hub.remove("my-model.q8_0")
     assert file.exists(), "only the pointer goes"
     assert hub.installed() == []
     with pytest.raises(UnknownModel):
         hub.remove("my-model.q8_0")
+
+
+@pytest.mark.parametrize("data", [b"", b"GGUF", b"GGUF" * 100, b"not one", GGUF[:-4]])
+def test_a_damaged_file_is_not_registered(tmp_path: Path, data: bytes) -> None:
+    file = tmp_path / "bad.gguf"
+    file.write_bytes(data)
+    with pytest.raises(PullError, match=r"bad\.gguf.*nothing was registered"):
+        hub.pull(str(file))
+    assert hub.installed() == []
 
 
 def test_a_local_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,6 +147,14 @@ def test_a_local_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         hub.pull(str(folder))
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(PullError, match="nothing was registered"):
+        hub.pull(str(folder), alias="mine")
+    (folder / "model.safetensors").write_bytes(SAFE)
+    (folder / "config.json").write_text("[")
+    with pytest.raises(PullError, match=r"config\.json is not JSON.*nothing was registered"):
+        hub.pull(str(folder), alias="mine")
+    assert hub.installed() == []
+    (folder / "config.json").write_text("{}")
     found = hub.pull(str(folder), alias="mine")
     assert (found.name, found.path, found.kind) == ("mine", folder, "hub")
     monkeypatch.chdir(tmp_path)

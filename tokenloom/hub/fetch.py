@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from tokenloom.hub.store import (
     UnknownModel,
     find,
     folder_of,
+    local_path,
     lock,
     looks_local,
     read_record,
@@ -70,7 +72,7 @@ def pull(name: str, progress: Progress | None = None, alias: str | None = None) 
     """
     report = progress or (lambda done, total: None)
     if looks_local(name):
-        return _register(Path(name).expanduser().absolute(), alias)
+        return _register(local_path(name), alias)
     if alias is not None:
         raise PullError("a name of your own is for local folders and files; a fetched model keeps its name")
     wanted = parse(name)
@@ -95,10 +97,34 @@ def _wheel_record(entry: Entry) -> dict[str, object]:
     return {"name": entry.name, "source": entry.source, "revision": entry.revision, "files": files}
 
 
+def _check(path: Path, kind: str) -> None:
+    """PullError where a local model's headers cannot be read, so that no broken one is offered later."""
+    from tokenloom.weights.errors import BadFile
+    from tokenloom.weights.gguf import open_gguf
+    from tokenloom.weights.safetensors import open_folder
+
+    try:
+        if kind == "gguf":
+            open_gguf(path).close()
+            return
+        config = json.loads((path / "config.json").read_bytes())
+        if not isinstance(config, dict):
+            raise PullError(f"{path / 'config.json'} is not a JSON object; nothing was registered")
+        open_folder(path).close()
+    except BadFile as error:
+        raise PullError(f"{error}; nothing was registered") from error
+    except OSError as error:
+        raise PullError(f"{path} cannot be read ({error.strerror}); nothing was registered") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        message = f"{path / 'config.json'} is not JSON ({error}); nothing was registered"
+        raise PullError(message) from error
+
+
 def _register(place: Path, alias: str | None) -> Found:
     if not place.exists():
         raise UnknownModel(f"there is no model file or folder at {place}")
     path, kind = weights_in(place)
+    _check(path, kind)
     stem = place.stem if place.is_file() else place.name
     name = alias or re.sub(r"[^a-z0-9._-]+|-{2,}", "-", stem.lower()).strip("-._")
     if not NAME.fullmatch(name) or "--" in name:

@@ -153,6 +153,17 @@ def looks_local(name: str) -> bool:
     return place.is_dir() and ((place / "config.json").is_file() or any(place.glob("*.gguf")))
 
 
+def local_path(name: str) -> Path:
+    """A name that is meant as a path, whole; UnknownModel where its ~ is nobody's home folder."""
+    try:
+        return Path(name).expanduser().absolute()
+    except RuntimeError:
+        raise UnknownModel(
+            f"there is no model {name!r}: its ~ is no home folder of this machine; `loom models` lists "
+            "what there is"
+        ) from None
+
+
 def find(name: str) -> Found:
     """The installed model of this name: a catalogue name, a Hub name already pulled, a registered name, or a
     path to a folder or .gguf file. Raises NotInstalled or UnknownModel, saying what to do."""
@@ -162,7 +173,7 @@ def find(name: str) -> Found:
         if (folder := folder_of(name)).is_dir():
             return _open(folder)
     if looks_local(name):
-        place = Path(name).expanduser().absolute()
+        place = local_path(name)
         if not place.exists():
             raise UnknownModel(f"there is no model file or folder at {place}")
         path, kind = weights_in(place)
@@ -223,7 +234,7 @@ def remove(name: str) -> int:
 def _registered(name: str) -> str:
     """The installed model a name or path stands for."""
     if looks_local(name):
-        place = str(Path(name).expanduser().absolute())
+        place = str(local_path(name))
         for folder in _folders():
             record = read_record(folder)
             if record.get("path") == place:
