@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from gguf_fixtures import small_llama, small_weights, write_gguf
+from gguf_fixtures import SMALL, small_llama, small_weights, write_gguf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tokenloom.engine.process import EngineProcess
+from tokenloom.engine.request import Delta, Request, Sampling
 from tokenloom.model.load import load_model
 from tokenloom.model.read import read_config
 from tokenloom.model.step import TorchStep
@@ -176,6 +181,75 @@ def test_a_fork_goes_on_with_threads_of_its_own(step: NativeStep) -> None:
     assert np.array_equal(logits(step, IDS, slot=2), expected)
 
 
+def test_a_fork_may_close_its_step_while_the_threads_sleep(step: NativeStep) -> None:
+    logits(step, IDS)
+    time.sleep(0.05)
+    child = os.fork()
+    if child == 0:
+        step.close()
+        os._exit(0)
+    until = time.monotonic() + 5
+    while (ended := os.waitpid(child, os.WNOHANG))[0] == 0 and time.monotonic() < until:
+        time.sleep(0.01)
+    if ended[0] == 0:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert ended == (child, 0)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 40])
+def test_any_number_of_threads_gives_the_same_bits(threads: int, model: Path) -> None:
+    expected = logits(open_native(model, n_slots=1, threads=1), IDS)
+    step = open_native(model, n_slots=1, threads=threads)
+    for _ in range(3):
+        assert np.array_equal(logits(step, IDS), expected)
+
+
+def test_no_columns_at_all_are_an_answer_too(step: NativeStep) -> None:
+    none, all_ = step.run([Row(0, 0, IDS[:5], 2, allowed=()), Row(1, 0, IDS[:5], 2)])
+    assert none is not None
+    assert none.shape == (2, 0)
+    assert np.array_equal(all_, logits(step, IDS[:5])[-2:])
+
+
+def test_weights_that_are_no_numbers_end_no_process(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    weights = small_weights()
+    weights["model.layers.0.mlp.up_proj.weight"][:, ::3] = np.inf
+    write_gguf(path, SMALL, weights, "F16")
+    assert not np.isfinite(logits(open_native(path, n_slots=1, threads=2), IDS)).any()
+
+
+def test_killed_in_the_middle_of_a_step_the_engine_comes_back(model: Path) -> None:
+    answers: dict[str, list[Delta]] = {"whole": [], "cut": [], "again": []}
+    greedy = Sampling(temperature=0.0)
+
+    def until(what: Callable[[], bool]) -> None:
+        end = time.monotonic() + 60
+        while not what():
+            assert time.monotonic() < end
+            time.sleep(0.005)
+
+    def ended(name: str) -> bool:
+        return any(delta.finish for delta in answers[name])
+
+    with EngineProcess(threads=2) as engine:
+        engine.load("m", str(model))
+        for name in answers:
+            request = Request(name, "m", tuple(IDS), 150, greedy, min_tokens=150)
+            engine.submit(request, answers[name].extend)
+            if name == "cut":
+                until(lambda: bool(answers["cut"]))
+                os.kill(engine.status().pid or 0, signal.SIGKILL)
+                until(lambda: engine.status().restarts == 1)
+            until(lambda name=name: ended(name))
+    ids = {name: [i for delta in deltas for i in delta.ids] for name, deltas in answers.items()}
+    assert len(ids["whole"]) == 150
+    assert ids["again"] == ids["whole"]
+    assert ids["cut"] == ids["whole"][: len(ids["cut"])]
+    assert answers["cut"][-1].finish == "error"
+
+
 @pytest.mark.parametrize("isa", ["portable", "avx2", "avxvnni"])
 def test_the_whole_step_is_the_same_on_every_instruction_set(
     isa: str, model: Path, monkeypatch: pytest.MonkeyPatch
@@ -219,8 +293,6 @@ def test_config_and_weights_must_agree(tmp_path: Path) -> None:
     path = tmp_path / "m.gguf"
     weights = small_weights()
     weights["model.layers.1.mlp.down_proj.weight"] = np.zeros((64, 64), np.float32)
-    from gguf_fixtures import SMALL
-
     write_gguf(path, SMALL, weights, "F32")
     with pytest.raises(ValueError, match="down"):
         open_native(path, n_slots=1)

@@ -207,7 +207,7 @@ class NativeStep:
                 row.start,
                 len(ids),
                 row.want,
-                -1 if row.adapter is None else self._adapters[row.adapter],
+                self._number(row.adapter),
                 ids.ctypes.data,
                 None if ranges is None else ranges.ctypes.data,
                 0 if ranges is None else len(ranges),
@@ -269,6 +269,11 @@ class NativeStep:
         """Names a row may ask for."""
         return tuple(self._adapters)
 
+    def _number(self, adapter: str | None) -> int:
+        if adapter is not None and adapter not in self._adapters:
+            raise ValueError(f"adapter: found {adapter!r}, loaded are {list(self._adapters)}")
+        return -1 if adapter is None else self._adapters[adapter]
+
     def add_adapter(self, name: str, factors: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
         """factors: by Hub name of the product ("model.layers.0.self_attn.q_proj"), a (rank, in) and b
         (out, rank) float32, b already scaled.
@@ -282,6 +287,7 @@ class NativeStep:
                 found = factors.get(f"model.layers.{i}.{HUB[part]}")
                 if found is not None:
                     a, b = (np.ascontiguousarray(x, np.float32) for x in found)
+                    self._check_factors(f"adapter {name!r}, {HUB[part]}", part, a.shape, b.shape)
                     if self._pairs and part in "qk":
                         b = self._interleaved(b, self.config.n_head if part == "q" else self.config.n_kv_head)
                     pairs[i * len(PARTS) + j] = CPair(self._hold(a), self._hold(b.T), a.shape[0])
@@ -289,6 +295,20 @@ class NativeStep:
         if number < 0:
             raise ValueError(f"adapter {name!r}: rank must be 1 to 1024")
         self._adapters[name] = number
+
+    def _check_factors(self, at: str, part: str, a: tuple[int, ...], b: tuple[int, ...]) -> None:
+        config = self.config
+        heads = config.n_kv_head if part in ("k", "v") else config.n_head
+        out = (
+            heads * config.head_dim
+            if part in ("q", "k", "v")
+            else config.dim
+            if part in ("o", "down")
+            else config.ffn_dim
+        )
+        wide = {"o": config.n_head * config.head_dim, "down": config.ffn_dim}.get(part, config.dim)
+        if a[1:] != (wide,) or b != (out, a[0]):
+            raise ValueError(f"{at}: factors of shape {a} and {b}, (rank, {wide}) and ({out}, rank) needed")
 
     @staticmethod
     def _interleaved(rows: np.ndarray, heads: int) -> np.ndarray:
