@@ -194,17 +194,66 @@ def test_phone_width_has_a_drawer_and_no_sideways_scroll(width: int, wire: Wire,
     assert overflow() <= 0
 
 
-def test_errors_come_in_the_servers_words_with_a_way_on(wire: Wire, look: Look) -> None:
-    refusal = {
-        "error": {"message": "The prompt has 9000 tokens; 8192 are allowed.", "type": "invalid_request_error"}
-    }
-    wire.script = lambda body: [("status", (400, refusal, {}))]
+def refusal(words: str, code: str | None) -> dict[str, Any]:
+    return {"error": {"message": words, "type": "invalid_request_error", "code": code}}
+
+
+def test_a_refused_message_is_marked_and_never_sent_again(wire: Wire, look: Look) -> None:
+    too_long = refusal("The prompt has 9000 tokens; 8192 are allowed.", "context_length_exceeded")
     eyes = look(calm=False)
+    page = eyes.page
+    eyes.ask("First")
+    expect(eyes.answer()).to_contain_text("You said: First")
+    wire.script = lambda body: [("status", (400, too_long, {}))]
     eyes.ask("Too long")
     expect(eyes.answer()).to_contain_text("The server refused the request (400).")
     expect(eyes.answer()).to_contain_text("The prompt has 9000 tokens; 8192 are allowed.")
-    wire.script = lambda body: [("status", (429, {"error": {"message": "slow down"}}, {"Retry-After": "7"}))]
+    expect(eyes.answer()).to_contain_text("Edit the message or start a new chat.")
+    expect(eyes.answer()).not_to_contain_text("AI-generated")
+    expect(page.get_by_role("button", name="Try again")).to_have_count(0)
+    expect(eyes.answer().get_by_role("button", name="Answer again")).to_have_count(0)
+    expect(page.locator(".turn.user.unsent")).to_contain_text("Not sent")
+    wire.script = None
+    eyes.ask("Short")
+    expect(eyes.answer()).to_contain_text("You said: Short")
+    assert [m["content"] for m in wire.last["messages"]] == ["First", "You said: First ", "Short"]
+    page.reload()
+    refused = page.locator(".turn.user.unsent")
+    refused.get_by_role("button", name="Remove").click()
+    expect(page.locator(".turn")).to_have_count(4)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".turn")).to_have_count(6)
+    refused.get_by_role("button", name="Edit").click()
+    page.get_by_role("textbox", name="Edit your message").fill("Brief")
+    page.keyboard.press("Enter")
+    expect(eyes.answer()).to_contain_text("You said: Brief")
+    expect(refused).to_have_count(0)
+    assert [m["content"] for m in wire.last["messages"]] == ["First", "You said: First ", "Brief"]
+
+
+def test_a_model_that_cannot_be_loaded_is_not_said_to_be_loading(wire: Wire, look: Look) -> None:
+    failed = refusal("smollm2 cannot be loaded: the file is damaged", "model_load_failed")
+    wire.script = lambda body: [("status", (503, failed, {}))]
+    eyes = look(calm=False)
+    eyes.ask("Hello")
+    expect(eyes.answer()).to_contain_text("The model could not be loaded.")
+    expect(eyes.answer()).to_contain_text("the file is damaged")
+    expect(eyes.page.get_by_role("button", name="Try again")).to_have_count(0)
+    down = refusal("The engine is being started again.", "engine_unavailable")
+    wire.script = lambda body: [("status", (503, down, {"Retry-After": "2"}))]
+    eyes.ask("Hello?")
+    expect(eyes.answer()).to_contain_text("The server could not answer (503).")
+    expect(eyes.answer()).to_contain_text("Try again in 2 s.")
+    wire.script = None
     eyes.page.get_by_role("button", name="Try again").click()
+    expect(eyes.answer()).to_contain_text("You said: Hello?")
+
+
+def test_errors_come_in_the_servers_words_with_a_way_on(wire: Wire, look: Look) -> None:
+    busy = {"error": {"message": "slow down"}}
+    wire.script = lambda body: [("status", (429, busy, {"Retry-After": "7"}))]
+    eyes = look(calm=False)
+    eyes.ask("Too long")
     expect(eyes.answer()).to_contain_text("The server is busy.")
     expect(eyes.answer()).to_contain_text("Try again in 7 s.")
     wire.script = lambda body: [("text", "A beginning"), ("error", "the engine died")]

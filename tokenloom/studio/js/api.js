@@ -8,8 +8,9 @@ import { keepForTab, keptForTab } from "./keep.js";
 const KEY = "tokenloom.key";
 
 /**
- * What went wrong. kind: "offline" (nothing answers), "auth" (401), "busy" (429), "loading" (503), "refused" (other
- * statuses), "stream" (an error inside the stream), "cut" (the stream ended too early).
+ * What went wrong. kind: "offline" (nothing answers), "auth" (401), "busy" (429), "loading" (503 that says so), "load"
+ * (the model cannot be loaded), "server" (other 5xx), "refused" (other statuses), "stream" (an error inside the
+ * stream), "cut" (the stream ended too early).
  */
 export class ApiError extends Error {
   /**
@@ -57,21 +58,32 @@ function askKey(message) {
   return asking;
 }
 
-/** The message of an OpenAI-shaped error body, or of FastAPI's `detail`, or the start of the text. */
-async function errorMessage(response) {
+/**
+ * The message and the code of an OpenAI-shaped error body, or FastAPI's `detail`, or the start of the text.
+ * @returns {Promise<{message: string, code?: string}>}
+ */
+async function errorOf(response) {
   const text = await response.text();
   try {
     const body = JSON.parse(text);
     const said = body?.error?.message ?? body?.detail ?? body?.message;
-    if (typeof said === "string") return said;
-    if (Array.isArray(said)) return said.map((one) => one?.msg ?? JSON.stringify(one)).join("; ");
+    const code = body?.error?.code ?? undefined;
+    if (typeof said === "string") return { message: said, code };
+    if (Array.isArray(said)) return { message: said.map((one) => one?.msg ?? JSON.stringify(one)).join("; "), code };
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
   }
-  return text.startsWith("<") ? "" : text.slice(0, 400);
+  return { message: text.startsWith("<") ? "" : text.slice(0, 400) };
 }
 
-const KINDS = { 401: "auth", 429: "busy", 503: "loading" };
+/** A 503 is "loading" only where the server says it: by its code or, without one, by when to come back. */
+function kindOf(status, code, retryAfter) {
+  if (status === 401) return "auth";
+  if (status === 429) return "busy";
+  if (code === "model_load_failed") return "load";
+  if (status === 503 && (code === "model_loading" || (!code && retryAfter))) return "loading";
+  return status >= 500 ? "server" : "refused";
+}
 
 /**
  * One request; asks for a key on 401 and tries again with it.
@@ -99,11 +111,12 @@ async function request(path, { body, signal: abort } = {}) {
       throw new ApiError("offline", "");
     }
     if (response.ok) return response;
-    const message = await errorMessage(response);
+    const { message, code } = await errorOf(response);
     // Another request may have been given a key meanwhile.
     if (response.status === 401 && (key.value !== used || (await askKey(message)))) continue;
     const retryAfter = Number(response.headers.get("Retry-After")) || undefined;
-    throw new ApiError(KINDS[response.status] ?? "refused", message, { status: response.status, retryAfter });
+    const { status } = response;
+    throw new ApiError(kindOf(status, code, retryAfter), message, { status, retryAfter });
   }
 }
 

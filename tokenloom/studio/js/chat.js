@@ -64,14 +64,36 @@ export function stop(id) {
 }
 
 /**
+ * Whether the server refused the message at this place (4xx): it is shown as not sent, and later requests leave it out.
+ * @param {import("./store.js").Message[]} messages
+ */
+export function refused(messages, at) {
+  const error = messages[at].role === "user" ? messages[at + 1]?.error : undefined;
+  return error?.kind === "refused" && error.status < 500;
+}
+
+/**
+ * Takes a message and the answer to it out of a conversation.
+ * @returns {import("./store.js").Conversation | undefined} the conversation as it was, to put back
+ */
+export function takeOut(id, messageId) {
+  const old = find(id);
+  const at = old?.messages.findIndex((message) => message.id === messageId) ?? -1;
+  if (!old || at < 0 || runs.value.has(id)) return undefined;
+  const end = old.messages[at + 1]?.role === "assistant" ? at + 2 : at + 1;
+  change(id, (before) => ({ ...before, messages: [...old.messages.slice(0, at), ...old.messages.slice(end)] }));
+  return old;
+}
+
+/**
  * The request for the next answer. Only what was set is sent: a 0 is a 0, and an empty field is absent.
  * @param {import("./store.js").Conversation} conversation
  */
 export function requestBody(conversation) {
   const { model, system, sampling } = conversation.settings;
   const messages = system.trim() ? [{ role: "system", content: system }] : [];
-  for (const message of conversation.messages) {
-    if (message.role === "assistant" && message.text === "") continue;
+  for (const [at, message] of conversation.messages.entries()) {
+    if ((message.role === "assistant" && message.text === "") || refused(conversation.messages, at)) continue;
     messages.push({ role: message.role, content: message.text });
   }
   return { model, messages, stream: true, stream_options: { include_usage: true }, ...sampling };

@@ -1,7 +1,7 @@
 /** One conversation: its head, its messages, the box to write in. */
 import { html, signal, useEffect, useLayoutEffect, useRef, useState } from "../lib.js";
 import { lang, t } from "../i18n.js";
-import { runs, send } from "../chat.js";
+import { refused, runs, send } from "../chat.js";
 import { open } from "../store.js";
 import { download, fileName, toJson, toMarkdown } from "../export.js";
 import { engine, menuOpen, model, models, narrow, renaming, replaceAddress, route, say, settingsOpen, settleModel } from "../state.js";
@@ -176,13 +176,14 @@ function Messages({ conversation }) {
       <ol class="thread">
         ${system && html`<li class="system" title=${system}>${t("chat.system", { text: system })}</li>`}
         ${conversation.messages.map(
-          (message) =>
+          (message, at) =>
             html`<${Message}
               key=${message.id}
               message=${message}
               conversation=${conversation.id}
               run=${run?.message === message.id ? run : undefined}
               idle=${!run}
+              unsent=${refused(conversation.messages, at)}
             />`,
         )}
       </ol>

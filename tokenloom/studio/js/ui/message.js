@@ -1,7 +1,7 @@
 /** One message: what was asked, or what was answered with its figures, and what can be done with it. */
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib.js";
 import { number, t } from "../i18n.js";
-import { resendFrom } from "../chat.js";
+import { resendFrom, takeOut } from "../chat.js";
 import { checkSoon, say } from "../state.js";
 import { putBack } from "../store.js";
 import { composing, fit } from "./composer.js";
@@ -11,7 +11,8 @@ import { Prose } from "./prose.js";
 
 /**
  * @param {{message: import("../store.js").Message, conversation: string, run?: import("../chat.js").Run,
- *   idle: boolean}} props idle: nothing is being written in this conversation
+ *   idle: boolean, unsent: boolean}} props idle: nothing is being written in this conversation; unsent: the server
+ *   refused it, so it is in no later request
  */
 export function Message(props) {
   return props.message.role === "user" ? html`<${Question} ...${props} />` : html`<${Answer} ...${props} />`;
@@ -28,17 +29,28 @@ function again(conversation, message, text) {
   }
 }
 
-function Question({ message, conversation, idle }) {
+function removeMessage(conversation, message) {
+  const old = takeOut(conversation, message.id);
+  if (old) say(t("message.removed"), () => putBack(old));
+}
+
+function Question({ message, conversation, idle, unsent }) {
   const [editing, setEditing] = useState(false);
   if (editing && idle) return html`<${Edit} ...${{ message, conversation, done: () => setEditing(false) }} />`;
-  return html`<li class="turn user">
+  return html`<li class=${unsent ? "turn user unsent" : "turn user"}>
     <span class="unseen">${t("role.user")}</span>
     <div class="said-by-user" dir="auto">${message.text}</div>
     <div class="tools">
+      ${unsent && html`<span class="not-sent">${t("message.unsent")}</span>`}
       <${Copy} text=${message.text} />
       ${idle &&
       html`<button type="button" class="bare edit" aria-label=${t("message.edit")} title=${t("message.edit")} onClick=${() => setEditing(true)}>
-        <${Icon} name="edit" />
+        <${Icon} name="edit" />${unsent && html`<span>${t("message.edit")}</span>`}
+      </button>`}
+      ${unsent &&
+      idle &&
+      html`<button type="button" class="bare" aria-label=${t("message.remove")} title=${t("message.remove")} onClick=${() => removeMessage(conversation, message)}>
+        <${Icon} name="trash" /><span>${t("message.remove")}</span>
       </button>`}
     </div>
   </li>`;
@@ -90,9 +102,10 @@ function Edit({ message, conversation, done }) {
 function Answer({ message, conversation, run, idle }) {
   const text = run ? run.text.value : message.text;
   const state = run ? run.phase.value : "done";
+  const failed = !run && message.error;
   return html`<li class=${`turn answer ${state}`} aria-busy=${run ? "true" : undefined}>
     <p class="by">
-      <span class="label">${t("label.short")}</span>
+      ${!(failed && !text) && html`<span class="label">${t("label.short")}</span>`}
       ${message.model && html`<span class="who">${message.model}</span>`}
       ${run && html`<${Progress} run=${run} />`}
     </p>
@@ -102,6 +115,7 @@ function Answer({ message, conversation, run, idle }) {
       ${!run && message.text && html`<${Copy} text=${message.text} />`}
       ${!run &&
       idle &&
+      !(failed && !canRetry(message.error)) &&
       html`<button
         type="button"
         class="bare"
@@ -136,6 +150,26 @@ const ENDINGS = {
   content_filter: "message.filtered",
 };
 
+/** The statuses that say that the request itself was wrong: the same request is refused again. */
+const WRONG = [400, 413, 415, 422];
+
+/** Whether the same request may fare better another time. */
+const canRetry = (error) => error.kind !== "load" && !(error.kind === "refused" && WRONG.includes(error.status));
+
+/** An error with the server's words and what helps: `again` asks once more, `hint` is for a request at fault. */
+export function Failure({ error, again: retry, hint }) {
+  return html`<div class="failure" role="alert">
+    <${Icon} name="warn" />
+    <div>
+      <p>${t(`error.${error.kind}`, { status: error.status ?? "" })}</p>
+      ${error.message && html`<p class="said">${error.message}</p>`}
+      ${error.retryAfter && html`<p>${t("error.later", { n: number(error.retryAfter) })}</p>`}
+      ${hint && error.kind === "refused" && WRONG.includes(error.status) && html`<p>${hint}</p>`}
+      ${retry && canRetry(error) && html`<button type="button" onClick=${retry}>${t("error.retry")}</button>`}
+    </div>
+  </div>`;
+}
+
 /** How an answer ended, when it did not simply end; an error with the server's words and a way on. */
 function Outcome({ message, conversation, idle }) {
   const { error, finish, text } = message;
@@ -143,15 +177,8 @@ function Outcome({ message, conversation, idle }) {
     if (error?.kind === "offline" || error?.kind === "cut") checkSoon();
   }, [error]);
   if (error) {
-    return html`<div class="failure" role="alert">
-      <${Icon} name="warn" />
-      <div>
-        <p>${t(`error.${error.kind}`, { status: error.status ?? "" })}</p>
-        ${error.message && html`<p class="said">${error.message}</p>`}
-        ${error.retryAfter && html`<p>${t("error.later", { n: number(error.retryAfter) })}</p>`}
-        ${idle && html`<button type="button" onClick=${() => again(conversation, message)}>${t("error.retry")}</button>`}
-      </div>
-    </div>`;
+    const retry = idle ? () => again(conversation, message) : undefined;
+    return html`<${Failure} error=${error} again=${retry} hint=${t("error.edit")} />`;
   }
   const key = ENDINGS[finish] ?? (text === "" ? "message.empty" : undefined);
   return key ? html`<p class="ending">${t(key)}</p>` : null;

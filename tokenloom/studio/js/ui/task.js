@@ -9,6 +9,7 @@ import { Banner } from "./banner.js";
 import { ModelChoice } from "./model.js";
 import { Icon } from "./icons.js";
 import { Copy, Figures } from "./bits.js";
+import { Failure } from "./message.js";
 import { Prose } from "./prose.js";
 import { readNumber } from "./settings.js";
 
@@ -194,18 +195,11 @@ function Result({ task }) {
     download(fileName(task.name, "md"), await textToMarkdown(id, task.name, text), "text/markdown");
   return html`<section class="result" ref=${place} aria-label=${t("tasks.result")} aria-busy=${run ? "true" : undefined}>
     <p class="by">
-      <span class="label">${t("label.short")}</span>
+      ${(text || !done?.error) && html`<span class="label">${t("label.short")}</span>`}
       ${run && html`<span class="progress">${t(`message.${run.phase.value}`)}</span>`}
     </p>
     <${Prose} text=${text} whole=${!run} />
-    ${done?.error &&
-    html`<div class="failure" role="alert">
-      <${Icon} name="warn" />
-      <div>
-        <p>${t(`error.${done.error.kind}`, { status: done.error.status ?? "" })}</p>
-        ${done.error.message && html`<p class="said">${done.error.message}</p>`}
-      </div>
-    </div>`}
+    ${done?.error && html`<${Failure} error=${done.error} />`}
     ${done &&
     html`<div class="tools">
       <${Copy} text=${text} />
