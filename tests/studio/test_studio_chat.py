@@ -6,10 +6,13 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from studio_server import Eyes, Wire
+
+from tokenloom.trust import WORDS, verify
 
 pytestmark = pytest.mark.browser
 expect: Any = pytest.importorskip("playwright.sync_api").expect
@@ -347,7 +350,7 @@ def test_the_view_follows_the_text_until_the_reader_scrolls(wire: Wire, look: Lo
     until(lambda: view.evaluate(gap) < 5)
 
 
-def test_saving_a_chat_labels_it(wire: Wire, look: Look) -> None:
+def test_saving_a_chat_labels_it(wire: Wire, look: Look, tmp_path: Path) -> None:
     eyes = look()
     eyes.ask("Keep this")
     expect(eyes.answer()).to_contain_text("first after")
@@ -358,5 +361,13 @@ def test_saving_a_chat_labels_it(wire: Wire, look: Look) -> None:
     text = waiting.value.path().read_text(encoding="utf-8")
     assert text.startswith("---\n")
     assert "AIGC: {" in text
-    assert "AI-generated / 人工智能生成" in text
+    assert WORDS["en"] in text
     assert "You said: Keep this" in text
+    eyes.page.get_by_label("More for this chat").click()
+    with eyes.page.expect_download() as waiting:
+        eyes.page.get_by_role("button", name="Save as JSON").click()
+    saved = tmp_path / waiting.value.suggested_filename
+    waiting.value.save_as(saved)
+    assert (verify(saved).ok, verify(saved).content) == (True, "unchanged")
+    saved.write_text(saved.read_text(encoding="utf-8").replace("You said", "I said"), encoding="utf-8")
+    assert verify(saved).content == "changed"

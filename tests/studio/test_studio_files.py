@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tokenloom.trust import WORDS
 from tokenloom.trust.verify import inspect
 
 STUDIO = Path(__file__).parents[2] / "tokenloom" / "studio"
@@ -105,9 +106,9 @@ def test_every_sentence_is_used_and_every_used_one_exists() -> None:
 
 def test_the_label_is_in_both_languages_wherever_it_must_be() -> None:
     for lang in ("en", "zh"):
-        notice = sentences(lang)["label.notice"]
-        assert "AI-generated" in notice
-        assert "人工智能生成" in notice
+        assert sentences(lang)["label.short"] == WORDS[lang]
+        assert sentences(lang)["label.notice"].startswith(WORDS[lang])
+    assert WORDS["en"] in (STUDIO / "index.html").read_text(encoding="utf-8")
 
 
 node = pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine to run the modules")
@@ -181,18 +182,23 @@ def test_event_parser_gives_the_same_events_wherever_the_stream_is_cut(tmp_path:
 
 @node
 def test_saved_chats_carry_the_visible_and_the_hidden_label(tmp_path: Path) -> None:
+    sampling = {"temperature": 0.7, "top_p": 0.00001, "seed": 2**53 - 1, "z": 1e-7, "y": 1.25e-11, "x": 3e21}
     chat = {
         "id": "abc",
         "title": 'A "title"\nin two lines',
-        "settings": {"model": "m", "system": "Be\nbrief.", "sampling": {}},
-        "messages": [{"role": "user", "text": "Hi"}, {"role": "assistant", "text": "Yo", "model": "m"}],
+        "settings": {"model": "m", "system": "Be\nbrief.", "sampling": sampling},
+        "messages": [
+            {"role": "user", "text": "Hi 😀 \u007f\u2028\t\b\\ 雨", "at": 12.5},
+            {"role": "assistant", "text": "Yo", "model": "m", "good": True, "none": None, "list": []},
+        ],
     }
-    names = {"user": "You", "assistant": "Answer", "system": "System"}
+    names = {"user": "You", "assistant": "Answer", "system": "System", "label": WORDS["en"]}
     code = f"""
         import {{ toMarkdown, toJson, fileName }} from "./export.mjs";
         const chat = {json.dumps(chat)};
         const titles = ["../a/b: c?.", "...", "虹".repeat(90)].map((title) => fileName(title, "md"));
-        console.log(JSON.stringify([await toMarkdown(chat, {json.dumps(names)}), toJson(chat), ...titles]));
+        const saved = await toJson(chat, {json.dumps(WORDS["zh"])});
+        console.log(JSON.stringify([await toMarkdown(chat, {json.dumps(names)}), saved, ...titles]));
     """
     markdown, as_json, name, bare, long = json.loads(run_node(code, tmp_path))
     for kind, data in (("markdown", markdown), ("json", as_json)):
@@ -200,13 +206,13 @@ def test_saved_chats_carry_the_visible_and_the_hidden_label(tmp_path: Path) -> N
         assert report.label is not None
         assert (report.label.kind, report.label.produce_id, report.label.propagate_id) == ("1", "abc", "abc")
         assert report.visible
-        assert report.content == ("unchanged" if kind == "markdown" else "not stated")
-    assert inspect(markdown.replace("Yo", "No").encode(), "markdown").content == "changed"
-    assert "> AI-generated / 人工智能生成" in markdown
+        assert report.content == "unchanged"
+        assert inspect(data.replace("Yo", "No").encode(), kind).content == "changed"
+    assert f"> {WORDS['en']}" in markdown
     assert "> Be\n> brief." in markdown
     saved = json.loads(as_json)
     assert list(saved)[:2] == ["AIGC", "notice"]
-    assert saved["notice"] == "AI-generated / 人工智能生成"
+    assert saved["notice"] == WORDS["zh"]
     assert saved["messages"] == chat["messages"]
     assert (name, bare) == ("a b c.md", "chat.md")
     assert long == "虹" * 60 + ".md"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from studio_server import TASK, Eyes, Wire
+
+from tokenloom.trust import WORDS, verify
 
 pytestmark = pytest.mark.browser
 expect: Any = pytest.importorskip("playwright.sync_api").expect
@@ -88,9 +91,39 @@ def test_a_task_takes_files_and_flags_and_shows_every_version(wire: Wire, look: 
     page.get_by_label("Brief").check()
     page.get_by_role("button", name="Run").click()
     result = page.get_by_role("region", name="Result")
-    expect(result.locator(".block")).to_have_text(["One a", "", "Two b"])
+    expect(result.locator(".block")).to_have_text(["Version 1", "One a", "Version 2", "Two b"])
     assert wire.sent[-1][0] == "/v1/tasks/sum%20up"
     assert wire.last["fields"] == {"source": "雨后彩虹", "short": True}
     assert page.evaluate(
         "[scrollX, scrollY, document.querySelector('.page').getBoundingClientRect().top]"
     ) == [0, 0, 0]
+
+
+def test_a_saved_continuation_holds_the_text_it_continues(wire: Wire, look: Look, tmp_path: Path) -> None:
+    title = {"en": "Write on", "zh": "写作"}
+    wire.tasks = [{**TASK, "title": title}]
+    wire.script = lambda body: [("text", " there was"), ("text", " rain.\n")]
+    eyes = look("/#/task/write")
+    page = eyes.page
+    expect(page.get_by_role("heading", level=1)).to_have_text("Write on")
+    expect(page).to_have_title("Write on · Tokenloom")
+
+    def saved() -> str:
+        page.get_by_role("button", name="Run").click()
+        expect(page.get_by_role("region", name="Result")).to_contain_text("first after")
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name="Save as Markdown").click()
+        assert waiting.value.suggested_filename == "Write on.md"
+        file = tmp_path / "saved.md"
+        waiting.value.save_as(file)
+        assert (verify(file).ok, verify(file).content) == (True, "unchanged")
+        return file.read_text(encoding="utf-8")
+
+    page.get_by_label("Beginning").fill("Long ago")
+    one = saved()
+    assert '\ntitle: "Write on"\n' in one
+    assert one.endswith(f"\n> {WORDS['en']}\n\nLong ago there was rain.\n")
+    wire.script = lambda body: [("text", (0, " it")), ("text", (1, " we")), ("text", (0, " rained."))]
+    assert saved().endswith("## Version 1\n\nLong ago it rained.\n\n## Version 2\n\nLong ago we\n")
+    page.get_by_role("button", name="切换到中文").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("写作")

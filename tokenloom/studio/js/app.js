@@ -3,25 +3,27 @@ import { html, render, useEffect, effect } from "./lib.js";
 import { t } from "./i18n.js";
 import { ended, runs, leave, stop } from "./chat.js";
 import { followOtherTabs, open } from "./store.js";
-import { menuOpen, narrow, route, say, spoken, start, toast } from "./state.js";
+import { menuOpen, narrow, route, say, spoken, start, tasks, toast } from "./state.js";
 import { Conversation } from "./ui/conversation.js";
 import { Drawer, KeyDialog, NameDialog } from "./ui/dialogs.js";
 import { Settings } from "./ui/settings.js";
 import { Sidebar } from "./ui/sidebar.js";
-import { Task } from "./ui/task.js";
+import { Task, titleOf } from "./ui/task.js";
 
 function App() {
+  const { view, id } = route.value;
+  const task = tasks.value.find((one) => one.name === id);
+  const name = view === "task" ? titleOf(task, id) : open.value.title;
   useEffect(() => {
-    const name = route.value.view === "task" ? route.value.id : open.value.title;
     document.title = name ? `${name} · Tokenloom` : "Tokenloom";
-  });
+  }, [name]);
   return html`
     <a class="skip" href="#composer" onClick=${skip}>${t("nav.skip")}</a>
     <div class="page">
       ${narrow.value
         ? html`<${Drawer} side="left" label=${t("nav.label")} shown=${menuOpen}><${Sidebar} /><//>`
         : html`<${Sidebar} />`}
-      ${route.value.view === "task" ? html`<${Task} key=${route.value.id} />` : html`<${Conversation} />`}
+      ${view === "task" ? html`<${Task} key=${id} />` : html`<${Conversation} />`}
     </div>
     <${Settings} />
     <${KeyDialog} />

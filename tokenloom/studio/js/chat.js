@@ -3,6 +3,7 @@
  * One answer at a time per conversation; several conversations may be answered at once.
  */
 import { ApiError, stream } from "./api.js";
+import { t } from "./i18n.js";
 import { batch, signal } from "./lib.js";
 import { change, changeMessage, find, newId, titleOf } from "./store.js";
 
@@ -159,10 +160,17 @@ export async function write(run, path, body, save) {
     paint.now();
   }
   const { text, finish = "stop", usage, seed } = so;
-  return { text, finish, usage, seed, error, timing: timing(run.started, so) };
+  const versions = so.texts.length > 1 ? so.texts.map((one) => one ?? "") : undefined;
+  return { text, versions, finish, usage, seed, error, timing: timing(run.started, so) };
 }
 
-/** Puts an event into what is known; several choices stand below each other. @returns whether there is more text */
+/** Several versions stand below each other, each under its number. */
+function below(texts) {
+  if (texts.length === 1) return texts[0];
+  return texts.map((text, at) => `**${t("tasks.version", { n: at + 1 })}**\n\n${text}`).join("\n\n");
+}
+
+/** Puts an event into what is known. @returns whether there is more text */
 function take(event, so) {
   let more = false;
   for (const choice of event.choices ?? []) {
@@ -174,7 +182,7 @@ function take(event, so) {
   }
   if (event.usage) so.usage = { prompt: event.usage.prompt_tokens, completion: event.usage.completion_tokens };
   if (!more) return false;
-  so.text = so.texts.length === 1 ? so.texts[0] : so.texts.filter(Boolean).join("\n\n---\n\n");
+  so.text = below(so.texts);
   so.last = performance.now();
   so.first ||= so.last;
   return true;

@@ -1,7 +1,7 @@
 /** Every sentence of the page in English. The same keys stand in zh.js; {name} marks what is filled in. */
 export default {
-  "label.short": "AI-generated",
-  "label.notice": "AI-generated 人工智能生成. Answers can be wrong.",
+  "label.short": "AI-generated · AI生成",
+  "label.notice": "AI-generated · AI生成. Answers can be wrong.",
   "nav.label": "Conversations and tasks",
   "nav.open": "Open the menu",
   "nav.close": "Close the menu",
@@ -149,5 +149,6 @@ export default {
   "tasks.file": "Choose a text file",
   "tasks.long": "{n} characters; at most {max} are allowed.",
   "tasks.save": "Save as Markdown",
+  "tasks.version": "Version {n}",
   "tasks.unknown": "There is no task named {name} on this server.",
 };

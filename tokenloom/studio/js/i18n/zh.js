@@ -1,7 +1,7 @@
 /** 页面的全部中文文字。键与 en.js 相同;{name} 处填入内容。 */
 export default {
-  "label.short": "人工智能生成",
-  "label.notice": "人工智能生成 AI-generated：回答可能有误，重要内容请核对。",
+  "label.short": "AI生成",
+  "label.notice": "AI生成：回答可能有误，重要内容请核对。",
   "nav.label": "对话与任务",
   "nav.open": "打开菜单",
   "nav.close": "关闭菜单",
@@ -149,5 +149,6 @@ export default {
   "tasks.file": "选择文本文件",
   "tasks.long": "有 {n} 个字符，最多允许 {max} 个。",
   "tasks.save": "存为 Markdown",
+  "tasks.version": "第 {n} 份",
   "tasks.unknown": "此服务器上没有名为 {name} 的任务。",
 };

@@ -62,7 +62,8 @@ function Head({ conversation }) {
 /** The menu of what is rarely done: a <details>, closed by a choice, by Esc and by leaving it. */
 function More({ conversation }) {
   const ref = useRef(null);
-  const names = { user: t("role.user"), assistant: t("role.assistant"), system: t("settings.system") };
+  const label = t("label.short");
+  const names = { user: t("role.user"), assistant: t("role.assistant"), system: t("settings.system"), label };
   const close = () => ref.current.removeAttribute("open");
   const choose = (act) => () => {
     close();
@@ -73,7 +74,7 @@ function More({ conversation }) {
   const items = [
     ["edit", "chat.rename", rename],
     ["down", "chat.export.md", async () => saveAs("md", await toMarkdown(conversation, names), "text/markdown")],
-    ["down", "chat.export.json", () => saveAs("json", toJson(conversation), "application/json")],
+    ["down", "chat.export.json", async () => saveAs("json", await toJson(conversation, label), "application/json")],
     ["trash", "chat.delete", () => drop(conversation)],
   ];
   const leave = (event) => ref.current.contains(event.relatedTarget) || close();

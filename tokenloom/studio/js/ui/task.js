@@ -19,6 +19,9 @@ const results = signal(new Map());
 
 const setResult = (name, result) => (results.value = new Map(results.value).set(name, result));
 
+/** The declaration's title in the present language, or the name. */
+export const titleOf = (task, name) => pick(task?.title) || name;
+
 export function Task() {
   const name = route.value.id;
   const task = tasks.value.find((one) => one.name === name);
@@ -32,7 +35,7 @@ export function Task() {
     </header>
     <${Banner} />
     <div class="task-in">
-      <h1>${name}</h1>
+      <h1>${titleOf(task, name)}</h1>
       ${task
         ? html`<${Form} task=${task} /><${Result} task=${task} />`
         : html`<p class="lead">${models.value === null ? t("model.loading") : t("tasks.unknown", { name })}</p>`}
@@ -76,6 +79,21 @@ export function fieldValues(task, values) {
   return sent;
 }
 
+/** The text that a continuation continues: the required text of a task that completes one. "" for other tasks. */
+function beginning(task, sent) {
+  if (task.kind !== "complete") return "";
+  const field = task.fields.find((one) => one.required && ["text", "file"].includes(one.type));
+  return field ? sent[field.name] : "";
+}
+
+/** What is saved: each version below its number, with the text that it continues before it. */
+function whole(done, begins) {
+  const texts = done.versions ?? [done.text];
+  const full = texts.map((text) => begins + text.trimEnd());
+  if (full.length === 1) return full[0];
+  return full.map((text, at) => `## ${t("tasks.version", { n: at + 1 })}\n\n${text}`).join("\n\n");
+}
+
 async function perform(task, values) {
   const run = {
     id: newId(),
@@ -88,7 +106,7 @@ async function perform(task, values) {
   const body = { fields: fieldValues(task, values), lang: lang.value, stream: true };
   if (model.value) body.model = model.value;
   const done = await write(run, `/v1/tasks/${encodeURIComponent(task.name)}`, body);
-  setResult(task.name, { id: run.id, done });
+  setResult(task.name, { id: run.id, done, begins: beginning(task, body.fields) });
 }
 
 function Form({ task }) {
@@ -184,15 +202,18 @@ function TextFile({ value, set, shared }) {
 }
 
 function Result({ task }) {
-  const { run, done, id } = results.value.get(task.name) ?? {};
+  const { run, done, id, begins } = results.value.get(task.name) ?? {};
   const place = useRef(null);
   useEffect(() => {
     if (run) place.current.scrollIntoView({ behavior: "smooth", block: "start" });
   }, [run]);
   if (!run && !done) return null;
   const text = run ? run.text.value : done.text;
-  const save = async () =>
-    download(fileName(task.name, "md"), await textToMarkdown(id, task.name, text), "text/markdown");
+  const title = titleOf(task, task.name);
+  const save = async () => {
+    const labelled = await textToMarkdown(id, title, whole(done, begins), t("label.short"));
+    download(fileName(title, "md"), labelled, "text/markdown");
+  };
   return html`<section class="result" ref=${place} aria-label=${t("tasks.result")} aria-busy=${run ? "true" : undefined}>
     <p class="by">
       ${(text || !done?.error) && html`<span class="label">${t("label.short")}</span>`}
