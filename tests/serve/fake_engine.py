@@ -57,6 +57,8 @@ class FakeEngine:
     tick_s: float = 0.0005
     load_s: float = 0.0
     load_error: str | None = None
+    broken: frozenset[str] = frozenset()
+    """Models that cannot be loaded."""
     aborted: list[str] = field(default_factory=list)
     seen: list[Request] = field(default_factory=list)
     closed: bool = False
@@ -80,8 +82,8 @@ class FakeEngine:
         adapters: dict[str, str] | None = None,
     ) -> ModelInfo:
         time.sleep(self.load_s)
-        if self.load_error is not None:
-            raise ValueError(self.load_error)
+        if self.load_error is not None or name in self.broken:
+            raise ValueError(self.load_error or "the file is damaged")
         self._tokenizers[name] = load_tokenizer(Path(path))
         size = self._tokenizers[name].vocab_size
         return ModelInfo(name, path, size, self.context, "float32", "cpu", 0, 4)

@@ -99,10 +99,44 @@ def test_one_call_only(served: Served) -> None:
     assert served.engine.idle()
 
 
-def test_a_call_cut_off_says_length(served: Served) -> None:
-    body = ask(say(PARIS), tools=[WEATHER], max_tokens=len(PARIS) // 3)
-    choice = served.post("/v1/chat/completions", body).json()["choices"][0]
-    assert choice["finish_reason"] == "length"
+@pytest.mark.parametrize("choice", ["required", "auto"])
+def test_a_call_cut_off_anywhere_leaks_nothing(served: Served, model_folder: Any, choice: str) -> None:
+    said = f"{PARIS}\n{OSLO}"
+    tokenizer = load_tokenizer(model_folder)
+    ids = tokenizer.encode(said)
+    for limit in range(1, len(ids)):
+        body = ask(say(said), tools=[WEATHER], max_tokens=limit, tool_choice=choice)
+        given = tokenizer.decode(ids[:limit])
+        found = served.post("/v1/chat/completions", body).json()["choices"][0]
+        assert found["finish_reason"] == "length"
+        content = found["message"]["content"] or ""
+        if choice == "required":
+            assert found["message"]["content"] is None
+        assert content.strip() in ("", "<", "<t", "<to", "<too")  # where it is free that may be text
+        whole = [city for city in ("Paris", "Oslo") if f'"{city}"}}' in given]
+        calls = found["message"].get("tool_calls", [])
+        assert [json.loads(call["function"]["arguments"]) for call in calls] == [{"city": c} for c in whole]
+        streamed = joined(events(served.post("/v1/chat/completions", {**body, "stream": True}))[:-1])
+        assert streamed["finish"] == "length"
+        assert streamed["text"] == content
+        assert {call["name"] for call in streamed["calls"]} <= {"get_weather"}
+
+
+def test_a_call_cut_off_is_incomplete_as_an_item(served: Served) -> None:
+    tool = {"type": "function", **WEATHER["function"]}
+    body = {"model": "tiny", "input": say(PARIS), "tools": [tool], "tool_choice": "required"}
+    whole = served.post("/v1/responses", body).json()["output"]
+    assert [item["status"] for item in whole] == ["completed"]
+    statuses = set()
+    for limit in range(1, 60):
+        found = served.post("/v1/responses", {**body, "max_output_tokens": limit}).json()
+        if found["status"] == "completed":
+            break
+        for item in found["output"]:
+            assert item["type"] == "function_call"
+            assert item["status"] == ("completed" if item["arguments"].endswith("}") else "incomplete")
+            statuses.add(item["status"])
+    assert "incomplete" in statuses
 
 
 def test_tools_are_in_the_prompt_unless_none(serve: Serve, model_folder: Any) -> None:

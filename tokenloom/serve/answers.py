@@ -137,7 +137,7 @@ def make_request(
         model=model.base,
         ids=tuple(ids),
         max_tokens=room if limit is None else min(limit, room),
-        sampling=body.sampling(),
+        sampling=body.sampling(model.sampling),
         seed=seed,
         n=body.choices(),
         min_tokens=0 if body.min_tokens is None else body.min_tokens,

@@ -116,9 +116,10 @@ async def collect(desk: Desk, chat: Chat) -> dict[str, Any]:
     choices = []
     for index, (reader, text) in enumerate(zip(readers, texts, strict=True)):
         message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None}
-        if reader.calls:
+        if reader.calls or chat.tooling.forced:
             message["content"] = text or None
-            message["tool_calls"] = [reader.calls[at] for at in sorted(reader.calls)]
+        if whole := reader.whole_calls():
+            message["tool_calls"] = whole
         found = {"content": logprobs[index], "refusal": None} if chat.body.logprobs else None
         choices.append(
             {"index": index, "message": message, "logprobs": found, "finish_reason": finishes[index]}

@@ -23,8 +23,9 @@ def goes_upstream(desk: Desk, value: Mapping[str, Any]) -> bool:
 
 
 async def default_model(desk: Desk) -> str:
-    """The first model on offer, for a body that names none; ApiError 404 where there is none."""
-    names = desk.models.names()
+    """For a body that names none: the default here, else upstream's first; ApiError 404 where none is."""
+    here = await desk.models.default()
+    names = [] if here is None else [here]
     if not names and desk.upstream is not None:
         names = [card["id"] for card in await desk.upstream.cards()]
     if not names:

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from tokenloom import __version__, hub
 from tokenloom.engine.status import ModelInfo
+from tokenloom.hub.sampling import recommended
 from tokenloom.serve.bridge import Engine
 from tokenloom.serve.errors import ApiError
 from tokenloom.serve.settings import Settings
@@ -23,6 +24,8 @@ from tokenloom.tokens.text import Tokenizer, load_tokenizer
 
 log = logging.getLogger(__name__)
 RETRY_S = 2.0
+EMBEDDED = "smollm2"
+"""Answers where a request names no model and --model was not given."""
 AGAIN_S = 1.0
 """A model that could not be loaded is tried again after this long, if it is asked for."""
 
@@ -49,6 +52,8 @@ class Loaded:
     context: int
     vocab_size: int
     fingerprint: str
+    sampling: Mapping[str, float]
+    """What its makers recommend."""
 
 
 @dataclass
@@ -60,6 +65,11 @@ class _Entry:
     info: ModelInfo | None = None
     error: str | None = None
     failed_at: float | None = None
+    sampling: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, place: Place) -> _Entry:
+        return cls(place, sampling=recommended(place.name, place.path))
 
     @property
     def state(self) -> str:
@@ -80,7 +90,7 @@ class Models:
         self._settings = settings
         self._fixed = bool(settings.models)
         places = [find(name) for name in settings.models] if engine is not None else []
-        self._entries = {place.name: _Entry(place) for place in places}
+        self._entries = {place.name: _Entry.of(place) for place in places}
         self._first: _Entry | None = None
         self.offered()
 
@@ -88,19 +98,46 @@ class Models:
         """Entries by name; where no names were given, whatever is installed now."""
         if not self._fixed and self._engine is not None:
             for place in hub.installed():
-                self._entries.setdefault(place.name, _Entry(place))
+                if place.name not in self._entries:
+                    self._entries[place.name] = _Entry.of(place)
         return self._entries
+
+    def _ordered(self) -> list[str]:
+        """As they were named; else the embedded model first, and last what could not be loaded."""
+        entries = self.offered()
+        if self._fixed:
+            return list(entries)
+        return sorted(entries, key=lambda name: (entries[name].state == "failed", name != EMBEDDED))
+
+    async def default(self) -> str | None:
+        """The model of a request that names none; None where none is on offer.
+
+        Where no --model was given, one that cannot be loaded is passed over, unless none can be.
+        """
+        names = self._ordered()
+        if self._fixed:
+            return names[0] if names else None
+        for name in names:
+            if self._entries[name].info is not None:
+                return name
+            try:
+                await self.get(name)
+            except ApiError as error:
+                if error.code == "model_load_failed":
+                    continue
+            return name
+        return names[0] if names else None
 
     def names(self) -> list[str]:
         found = []
-        for name in self.offered():
+        for name in self._ordered():
             found.append(name)
             found += [f"{name}:{adapter}" for adapter in self._settings.adapters.get(name, {})]
         return found
 
     def start(self) -> None:
         """Begins to load the first model."""
-        self._first = next(iter(self._entries.values()), None)
+        self._first = next((self._entries[name] for name in self._ordered()), None)
         if self._first is not None:
             self._begin(self._first)
 
@@ -134,6 +171,7 @@ class Models:
         entry = self._entries[found[0]]
         card = {"id": name, "object": "model", "created": entry.created, "owned_by": "tokenloom"}
         card["state"] = entry.state
+        card["sampling"] = dict(entry.sampling)
         if entry.info is not None:
             card["max_model_len"] = entry.info.context
         if found[1] is not None:
@@ -163,6 +201,7 @@ class Models:
             context=entry.info.context,
             vocab_size=entry.info.vocab_size,
             fingerprint=f"fp_{fingerprint[:12]}",
+            sampling=entry.sampling,
         )
 
     async def _wait(self, entry: _Entry) -> None:

@@ -20,6 +20,7 @@ from tokenloom.serve.desk import Desk
 from tokenloom.serve.errors import ApiError
 from tokenloom.serve.schema_chat import ChatRequest
 from tokenloom.serve.schema_responses import ResponsesRequest
+from tokenloom.serve.toolcalls import is_whole
 
 NAMES = {"messages": "input", "max_completion_tokens": "max_output_tokens", "response_format": "text"}
 """What chat's fields are called here."""
@@ -70,8 +71,11 @@ class Writer:
         if item is None:
             return []
         at: dict[str, Any] = {"output_index": len(self.output) - 1, "item_id": item["id"]}
-        item["status"] = "completed"
+        cut = item["type"] == "function_call" and not is_whole({"function": item})
+        item["status"] = "incomplete" if cut else "completed"
         done = {"type": "response.output_item.done", "output_index": at["output_index"], "item": item}
+        if cut:
+            return [done]
         if item["type"] == "function_call":
             said = {"name": item["name"], "arguments": item["arguments"]}
             return [{"type": "response.function_call_arguments.done", **at, **said}, done]

@@ -76,11 +76,13 @@ class NoThinking(Part):
 
 class MessagesRequest(Body):
     model: str = Field("", min_length=1)
-    """The first on offer when not given."""
+    """When not given: the first that --model names, else smollm2 where it is installed, else another."""
     messages: list[Turn] = Field(min_length=1)
     max_tokens: int = Field(ge=1)
+    """New tokens at most, an upper limit: what the context leaves is a limit too."""
     system: str | list[TextBlock] | None = None
     temperature: float | None = Field(None, ge=0, le=1)
+    """When not given: as in /v1/chat/completions, the model's recommended sampling, else 1."""
     top_p: float | None = Field(None, gt=0, le=1)
     top_k: int | None = Field(None, ge=0)
     stop_sequences: list[str] | None = None

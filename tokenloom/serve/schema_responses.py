@@ -83,11 +83,13 @@ class TextOptions(Part):
 
 class ResponsesRequest(Body):
     model: str = Field("", min_length=1)
-    """The first on offer when not given."""
+    """When not given: the first that --model names, else smollm2 where it is installed, else another."""
     input: str | list[Item]
     instructions: str | None = None
     max_output_tokens: int | None = Field(None, ge=0)
+    """New tokens at most, an upper limit: what the context leaves is a limit too."""
     temperature: float | None = Field(None, ge=0, le=2)
+    """When not given: as in /v1/chat/completions, the model's recommended sampling, else 1."""
     top_p: float | None = Field(None, gt=0, le=1)
     top_k: int | None = Field(None, ge=-1)
     seed: int | None = Field(None, ge=-SEEDS, lt=SEEDS)

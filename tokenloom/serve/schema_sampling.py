@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -18,6 +19,7 @@ from tokenloom.serve.errors import bad_request
 SEEDS = 2**63
 """A seed is a 64-bit integer; a negative one counts from the top."""
 MAX_CHOICES = 128
+NOTHING: Mapping[str, float] = {}
 
 Number = TypeVar("Number", int, float)
 Bias = Annotated[float, Field(ge=-100, le=100)]
@@ -79,10 +81,12 @@ class Sampled(Body):
     """How ids are chosen and when the answer ends."""
 
     model: str = Field("", min_length=1)
-    """The first on offer when not given."""
+    """When not given: the first that --model names, else smollm2 where it is installed, else another."""
     temperature: float | None = Field(None, ge=0, le=2)
-    """0 = greedy; 1 when not given."""
+    """0 = greedy. When not given, the model's recommended sampling fills what is left out (GET
+    /v1/models/{id} shows it as `sampling`), else 1; a value that is given always counts."""
     top_p: float | None = Field(None, gt=0, le=1)
+    """When not given: 1, or as the model recommends where temperature is not given either."""
     top_k: int | None = Field(None, ge=-1)
     """The k best only; 0 or -1 = all."""
     min_p: float | None = Field(None, ge=0, le=1)
@@ -102,7 +106,8 @@ class Sampled(Body):
     """The model's own end tokens do not end the answer."""
     min_tokens: int | None = Field(None, ge=0)
     max_tokens: int | None = Field(None, ge=0)
-    """New tokens at most; what the context leaves is a limit too, and finish_reason says length at either."""
+    """New tokens at most, an upper limit: more than the context leaves is no error, the context limits too,
+    and finish_reason says length at either."""
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     structured_outputs: StructuredOutputs | None = None
@@ -153,14 +158,17 @@ class Sampled(Body):
     def include_usage(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage is True
 
-    def sampling(self) -> Sampling:
+    def sampling(self, recommended: Mapping[str, float] = NOTHING) -> Sampling:
+        """What is asked for. Without a temperature, what else is left out is as the model's makers recommend;
+        with one nothing is added, so that temperature 0 stays the likeliest and 1 the plain distribution."""
+        hint = recommended if self.temperature is None else NOTHING
         return Sampling(
-            temperature=_or(self.temperature, 1.0),
-            top_k=max(0, _or(self.top_k, 0)),
-            top_p=_or(self.top_p, 1.0),
-            min_p=_or(self.min_p, 0.0),
+            temperature=_or(self.temperature, hint.get("temperature", 1.0)),
+            top_k=max(0, _or(self.top_k, int(hint.get("top_k", 0)))),
+            top_p=_or(self.top_p, hint.get("top_p", 1.0)),
+            min_p=_or(self.min_p, hint.get("min_p", 0.0)),
             typical_p=_or(self.typical_p, 1.0),
-            repetition_penalty=_or(self.repetition_penalty, 1.0),
+            repetition_penalty=_or(self.repetition_penalty, hint.get("repetition_penalty", 1.0)),
             presence_penalty=_or(self.presence_penalty, 0.0),
             frequency_penalty=_or(self.frequency_penalty, 0.0),
             logit_bias=tuple(self._biases()),

@@ -17,7 +17,11 @@ from tokenloom.serve.errors import bad_request
 from tokenloom.serve.schema_chat import ChatRequest
 from tokenloom.tokens.text import Tokenizer
 from tokenloom.tokens.toolparser import CallPiece, TextPiece, ToolParser
-from tokenloom.tokens.tools import ToolFormat, tool_format, tool_prompt, tool_schema
+from tokenloom.tokens.tools import CALLS, OPEN, PYTHON, ToolFormat, tool_format, tool_prompt, tool_schema
+
+MARKERS = (OPEN, PYTHON, CALLS)
+MARKED = 5
+"""So many letters of a marker are no text any more."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Tooling:
     names: Collection[str] = ()
     many: bool = True
     """More calls than one may come."""
+    forced: bool = False
+    """The answer is calls and nothing else."""
 
     @property
     def shown(self) -> Collection[str]:
@@ -63,7 +69,7 @@ def tooling(body: ChatRequest, tokenizer: Tokenizer) -> Tooling:
         constraint = Constraint(*found) if constraint is None else _either(found[1], constraint)
     written = tool_prompt(messages, tools, format)
     names = {tool["function"]["name"] for tool in tools}
-    return Tooling(written, tools if format.native else None, constraint, format, names, many)
+    return Tooling(written, tools if format.native else None, constraint, format, names, many, required)
 
 
 def _either(calls: str, constraint: Constraint) -> Constraint:
@@ -83,6 +89,15 @@ def _either(calls: str, constraint: Constraint) -> Constraint:
     return Constraint("grammar", "\n".join(lines))
 
 
+def is_whole(call: Mapping[str, Any]) -> bool:
+    """Whether a call's arguments are complete JSON."""
+    try:
+        json.loads(call["function"]["arguments"])
+    except ValueError:
+        return False
+    return True
+
+
 @dataclass
 class Reader:
     """One choice's text on its way to the deltas of a message."""
@@ -98,12 +113,17 @@ class Reader:
         self._parser = None if tooling.format is None else ToolParser(tooling.format, tooling.names)
 
     def push(self, news: News) -> list[dict[str, Any]]:
-        """The message's deltas: content, or tool_calls with index, id and name first, then arguments."""
+        """The message's deltas: content, or tool_calls with index, id and name first, then arguments.
+
+        A name is sent once it is whole and its arguments begin. Arguments are sent as they come, so at a
+        limit a stream may end within them; finish_reason length says so.
+        """
         if self._parser is None:
             return [{"content": news.text}] if news.text else []
         pieces = self._parser.push(news.text)
         if news.finish is not None:
-            pieces += self._parser.finish()
+            rest = self._parser.finish()
+            pieces += [piece for piece in rest if not (news.finish == "length" and self._cut(piece))]
         deltas: list[dict[str, Any]] = []
         for piece in pieces:
             if self.enough or (isinstance(piece, CallPiece) and piece.index > 0 and not self.tooling.many):
@@ -111,6 +131,21 @@ class Reader:
                 break
             deltas += [{"content": piece.text}] if isinstance(piece, TextPiece) else self._call(piece)
         return deltas
+
+    def _cut(self, piece: TextPiece | CallPiece) -> bool:
+        """Whether what was held back at the limit is the start of a call that has no name yet.
+
+        Where the model was free, a marker or most of one counts as such; a letter or two of it may be text.
+        """
+        if not isinstance(piece, TextPiece):
+            return False
+        text = piece.text.lstrip()
+        begun = len(text) >= MARKED and any(marker.startswith(text) for marker in MARKERS)
+        return self.tooling.forced or begun or text.startswith(MARKERS)
+
+    def whole_calls(self) -> list[dict[str, Any]]:
+        """The calls whose arguments are all there, for an answer that is sent at once."""
+        return [self.calls[at] for at in sorted(self.calls) if is_whole(self.calls[at])]
 
     def _call(self, piece: CallPiece) -> list[dict[str, Any]]:
         if piece.broken:  # what was streamed cannot be taken back, but it no longer counts as a call
