@@ -121,11 +121,23 @@ def test_settings_go_over_the_wire_exactly(wire: Wire, look: Look) -> None:
     drawer.get_by_label("Seed").fill("-1")
     expect(drawer.get_by_label("Seed")).to_have_attribute("aria-invalid", "true")
     expect(drawer).to_contain_text("A whole number from 0")
+    close = drawer.get_by_role("button", name="Close")
+    for leave in (close.click, *[lambda: eyes.page.keyboard.press("Escape")] * 3):
+        leave()
+        expect(drawer.get_by_label("Seed")).to_be_focused()
+        expect(drawer.get_by_label("Seed")).to_have_value("-1")
+    drawer.get_by_label("Seed").fill("43")
     eyes.page.keyboard.press("Escape")
+    expect(drawer).to_be_hidden()
     eyes.ask("More")
     expect(eyes.answer()).to_contain_text("You said: More")
     assert "temperature" not in wire.last
-    assert wire.last["seed"] == 42
+    assert wire.last["seed"] == 43
+    eyes.page.get_by_role("link", name="New chat").click()
+    eyes.ask("A new one")
+    expect(eyes.answer()).to_contain_text("You said: A new one")
+    assert wire.last["messages"] == [{"role": "user", "content": "A new one"}]
+    assert (wire.last["top_p"], wire.last["model"]) == (0.5, "other-model")
 
 
 def test_a_first_chat_starts_where_the_declaration_says_and_can_be_emptied(wire: Wire, look: Look) -> None:

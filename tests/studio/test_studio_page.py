@@ -287,7 +287,7 @@ def test_an_engine_that_goes_and_comes_is_said(wire: Wire, look: Look) -> None:
     eyes.ask("Anyone?")
     expect(eyes.answer()).to_contain_text("Nothing answers at this address.")
     expect(page.get_by_role("alert").filter(has_text="Not connected to the engine")).to_be_visible()
-    expect(page.get_by_text("Not connected", exact=True)).to_be_visible()
+    expect(page.get_by_text("Not reachable", exact=True)).to_be_visible()
     page.unroute("**/*")
     wire.health = 503
     expect(page.get_by_role("alert").filter(has_text="The engine is starting")).to_be_visible()
@@ -295,6 +295,28 @@ def test_an_engine_that_goes_and_comes_is_said(wire: Wire, look: Look) -> None:
     expect(page.get_by_text("Engine ready")).to_be_visible()
     page.get_by_role("button", name="Try again").click()
     expect(eyes.answer()).to_contain_text("You said: Anyone?")
+
+
+def test_a_server_that_died_is_said_before_anything_is_asked(wire: Wire, look: Look) -> None:
+    eyes = look(calm=False)
+    expect(eyes.page.get_by_text("Engine ready")).to_be_visible()
+    eyes.page.route("**/*", lambda route: route.abort("connectionrefused"))
+    expect(eyes.page.get_by_text("Not reachable", exact=True)).to_be_visible(timeout=6500)
+
+
+def test_who_declines_to_give_a_key_is_asked_again_when_writing(wire: Wire, look: Look) -> None:
+    wire.key = "sk-right"
+    eyes = look(calm=False)
+    dialog = eyes.page.get_by_role("dialog", name="This server asks for a key")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_be_hidden()
+    expect(eyes.page.get_by_text("The server wants a valid key.")).to_be_visible()
+    eyes.ask("Hi")
+    dialog.get_by_label("Key").fill("sk-right")
+    dialog.get_by_label("Key").press("Enter")
+    expect(eyes.page.get_by_label("Model")).to_have_value("smollm2")
+    eyes.box().press("Enter")
+    expect(eyes.answer()).to_contain_text("You said: Hi")
 
 
 def test_a_key_is_asked_for_and_kept_for_the_tab_alone(wire: Wire, look: Look) -> None:

@@ -127,3 +127,14 @@ def test_a_saved_continuation_holds_the_text_it_continues(wire: Wire, look: Look
     assert saved().endswith("## Version 1\n\nLong ago it rained.\n\n## Version 2\n\nLong ago we\n")
     page.get_by_role("button", name="切换到中文").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("写作")
+
+
+def test_a_task_takes_no_top_p_that_the_server_refuses(wire: Wire, look: Look) -> None:
+    words = {"en": "Top-p", "zh": "核采样"}
+    field = {"name": "top_p", "type": "number", "label": words, "help": words, "required": False}
+    wire.tasks = [{**TASK, "fields": [{**field, "default": 0.95, "min": 0, "max": 1}]}]
+    page = look("/#/task/write").page
+    page.get_by_label("Top-p").fill("0")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_text("A number from 0.01 to 1, or empty.")).to_be_visible()
+    assert wire.sent == []

@@ -26,6 +26,8 @@ export class ApiError extends Error {
   }
 }
 
+/** Counts the requests that nobody answered: whoever shows the engine's state follows it. */
+export const unanswered = signal(0);
 /** Set while the page asks for a key: {resolve(key | null), message}. */
 export const keyRequest = signal(null);
 /** The key of this tab, or null. */
@@ -108,6 +110,7 @@ async function request(path, { body, signal: abort } = {}) {
       });
     } catch (error) {
       if (error.name === "AbortError") throw error;
+      unanswered.value += 1;
       throw new ApiError("offline", "");
     }
     if (response.ok) return response;
@@ -137,10 +140,13 @@ export async function listTasks() {
   }
 }
 
+/** Who is silent for so long counts as gone. */
+const HEALTH_MS = 10_000;
+
 /** @returns {Promise<"ok" | "starting" | "offline">} never throws: this is how the page learns that the server is gone */
 export async function health() {
   try {
-    const response = await fetch("/health", { cache: "no-store" });
+    const response = await fetch("/health", { cache: "no-store", signal: AbortSignal.timeout(HEALTH_MS) });
     return response.ok ? "ok" : "starting";
   } catch {
     return "offline";

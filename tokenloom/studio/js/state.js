@@ -1,5 +1,5 @@
 /** What the whole page knows: where it is, whether the engine answers, which models and tasks there are. */
-import { ApiError, health, listModels, listTasks } from "./api.js";
+import { ApiError, health, listModels, listTasks, unanswered } from "./api.js";
 import { batch, computed, effect, signal } from "./lib.js";
 import { keep, kept } from "./keep.js";
 import { changeSettings, find, open, openId, startDraft, suggest } from "./store.js";
@@ -11,6 +11,8 @@ export const engine = signal("checking");
 /** null until the server has told. */
 export const models = signal(null);
 export const tasks = signal([]);
+/** The server wants a key and the person gave none. */
+export const locked = signal(false);
 /** "system" | "light" | "dark" */
 export const theme = signal(["light", "dark"].includes(kept("tokenloom.theme")) ? kept("tokenloom.theme") : "system");
 /** Phone width: the sidebar is a drawer. */
@@ -85,6 +87,11 @@ export function start() {
     const system = systemDark.value ? "dark" : "light";
     document.documentElement.dataset.theme = theme.value === "system" ? system : theme.value;
   });
+  effect(() => {
+    if (unanswered.value === 0) return;
+    engine.value = "offline";
+    wake();
+  });
   void watch();
 }
 
@@ -94,11 +101,11 @@ export function nextTheme() {
   keep("tokenloom.theme", theme.value === "system" ? null : theme.value);
 }
 
-const CALM_MS = 15_000;
+const CALM_MS = 5_000;
 const ANXIOUS_MS = 2_500;
 let wake = () => undefined;
 
-/** Asks for the engine's health for as long as the page is open: often when it is gone, rarely when all is well. */
+/** Asks for the engine's health for as long as the page is looked at: more often when it is gone. */
 async function watch() {
   document.addEventListener("visibilitychange", () => document.hidden || wake());
   for (;;) {
@@ -127,14 +134,16 @@ export async function discover() {
   try {
     const [found, declared] = await Promise.all([listModels(), listTasks()]);
     batch(() => {
+      locked.value = false;
       models.value = found;
       tasks.value = declared.filter((task) => task.name !== "chat");
       suggest(startingPoint(declared.find((task) => task.name === "chat")));
     });
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    if (error.kind === "offline") engine.value = "offline";
-    else if (error.kind === "auth") models.value = [];
+    if (error.kind !== "auth") return;
+    locked.value = true;
+    models.value ??= [];
   }
 }
 

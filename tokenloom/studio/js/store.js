@@ -80,7 +80,7 @@ function parse(text) {
 function freshDraft() {
   let settings = { model: "", system: "", sampling: suggested };
   try {
-    settings = { ...settings, ...JSON.parse(kept(DEFAULTS) ?? "{}") };
+    settings = { ...settings, ...JSON.parse(kept(DEFAULTS) ?? "{}"), system: "" };
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
   }
@@ -138,11 +138,11 @@ export function changeMessage(id, messageId, part) {
   }));
 }
 
-/** Settings of this chat; the next new chat copies them. @param {Partial<Settings>} part */
+/** Settings of this chat; the next new chat copies them, but for the system prompt. @param {Partial<Settings>} part */
 export function changeSettings(id, part) {
   change(id, (old) => ({ ...old, settings: { ...old.settings, ...part } }));
   const now = find(id);
-  if (now) keep(DEFAULTS, JSON.stringify(now.settings));
+  if (now) keep(DEFAULTS, JSON.stringify({ model: now.settings.model, sampling: now.settings.sampling }));
 }
 
 /** Removes a conversation. @returns {() => void} puts it back */

@@ -4,7 +4,7 @@ import { lang, t } from "../i18n.js";
 import { refused, runs, send } from "../chat.js";
 import { open } from "../store.js";
 import { download, fileName, toJson, toMarkdown } from "../export.js";
-import { engine, menuOpen, model, models, narrow, renaming, replaceAddress, route, say, settingsOpen, settleModel } from "../state.js";
+import { discover, engine, locked, menuOpen, model, models, narrow, renaming, replaceAddress, route, say, settingsOpen, settleModel } from "../state.js";
 import { Banner } from "./banner.js";
 import { Composer } from "./composer.js";
 import { Icon, Weave } from "./icons.js";
@@ -28,7 +28,8 @@ export function Conversation() {
 export function ask(text) {
   const { id } = open.value;
   if (!settleModel(id)) {
-    say(t("error.noModel"));
+    if (locked.value) void discover();
+    else say(t("error.noModel"));
     return false;
   }
   const done = send(id, text);
@@ -102,6 +103,7 @@ const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
 /** Where the words go: said only as far as this page can know it. */
 function whereTo() {
+  if (locked.value) return t("error.auth");
   if (models.value?.length === 0) return t("model.empty");
   const chosen = models.value?.find((one) => one.id === model.value);
   const here = LOOPBACK.test(location.hostname) && chosen?.owned_by === "tokenloom";

@@ -8,9 +8,10 @@ import { Icon } from "./icons.js";
 
 /**
  * A dialog that follows a signal. A click on the backdrop closes it.
- * @param {{shown: {value: boolean}, label: string, side: "left" | "right" | "centre", children: any}} props
+ * @param {{shown: {value: boolean}, label: string, side: "left" | "right" | "centre", children: any,
+ *   hold?: () => boolean}} props hold: true keeps it open
  */
-export function Drawer({ shown, label, side, children }) {
+export function Drawer({ shown, label, side, children, hold = () => false }) {
   const ref = useRef(null);
   const on = shown.value;
   useEffect(() => {
@@ -18,12 +19,24 @@ export function Drawer({ shown, label, side, children }) {
     if (on && !dialog.open) dialog.showModal();
     if (!on && dialog.open) dialog.close();
   }, [on]);
+  const close = () => hold() || (shown.value = false);
+  const stay = (event) => hold() && event.preventDefault();
+  // A browser may insist on closing at a second Esc: then it is opened again.
+  const closed = () => {
+    if (!shown.value || !hold()) shown.value = false;
+    else {
+      ref.current.showModal();
+      hold();
+    }
+  };
   return html`<dialog
     ref=${ref}
     class=${`drawer ${side}`}
     aria-label=${label}
-    onClose=${() => (shown.value = false)}
-    onClick=${(event) => event.target === ref.current && (shown.value = false)}
+    onCancel=${(event) => event.target === ref.current && stay(event)}
+    onClose=${closed}
+    onKeyDown=${(event) => event.key === "Escape" && stay(event)}
+    onClick=${(event) => event.target === ref.current && close()}
   >
     ${on && children}
   </dialog>`;

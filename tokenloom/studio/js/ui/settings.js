@@ -14,9 +14,19 @@ const FIELDS = [
   { name: "seed", min: 0, max: Number.MAX_SAFE_INTEGER, start: 0, step: 1, whole: true },
 ];
 
+/** The least that a sampling value may be, whoever declares a field of that name. */
+export const leastOf = (name) => FIELDS.find((field) => field.name === name)?.min ?? -Number.MAX_SAFE_INTEGER;
+
+/** Goes to the first field whose value is not allowed. @returns {boolean} whether there is one */
+function wrongFirst() {
+  const field = document.querySelector(".settings [aria-invalid]");
+  field?.focus();
+  return Boolean(field);
+}
+
 export function Settings() {
-  const close = () => (settingsOpen.value = false);
-  return html`<${Drawer} side="right" label=${t("settings.title")} shown=${settingsOpen}>
+  const close = () => wrongFirst() || (settingsOpen.value = false);
+  return html`<${Drawer} side="right" label=${t("settings.title")} shown=${settingsOpen} hold=${wrongFirst}>
     <div class="settings">
       <${DrawerHead} title=${t("settings.title")} close=${close} />
       <${Fields} />

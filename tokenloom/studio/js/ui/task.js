@@ -11,7 +11,7 @@ import { Icon } from "./icons.js";
 import { Copy, Figures } from "./bits.js";
 import { Failure } from "./message.js";
 import { Prose } from "./prose.js";
-import { readNumber } from "./settings.js";
+import { leastOf, readNumber } from "./settings.js";
 
 /** What was typed, and what came of it, by task: kept while the page is open. */
 const typed = new Map();
@@ -56,7 +56,8 @@ const isNumber = (field) => field.type === "number";
 /** @returns {string} what is wrong with a value, or "" */
 function complaint(field, value) {
   if (isNumber(field)) {
-    const [min, max] = [field.min ?? -Number.MAX_SAFE_INTEGER, field.max ?? Number.MAX_SAFE_INTEGER];
+    const least = leastOf(field.name);
+    const [min, max] = [Math.max(field.min ?? least, least), field.max ?? Number.MAX_SAFE_INTEGER];
     const { valid } = readNumber(String(value), min, max, field.whole);
     const allowed = { min: number(min, 3), max: number(max, 3) };
     if (!valid) return t(field.whole ? "settings.invalid.int" : "settings.invalid.number", allowed);
