@@ -115,7 +115,7 @@ function Answer({ message, conversation, run, idle }) {
       ${!run && message.text && html`<${Copy} text=${message.text} />`}
       ${!run &&
       idle &&
-      !(failed && !canRetry(message.error)) &&
+      !(failed && atFault(message.error)) &&
       html`<button
         type="button"
         class="bare"
@@ -153,19 +153,21 @@ const ENDINGS = {
 /** The statuses that say that the request itself was wrong: the same request is refused again. */
 const WRONG = [400, 413, 415, 422];
 
-/** Whether the same request may fare better another time. */
-const canRetry = (error) => error.kind !== "load" && !(error.kind === "refused" && WRONG.includes(error.status));
+const atFault = (error) => error.kind === "refused" && WRONG.includes(error.status);
 
 /** An error with the server's words and what helps: `again` asks once more, `hint` is for a request at fault. */
 export function Failure({ error, again: retry, hint }) {
+  useEffect(() => {
+    if (error.kind === "offline" || error.kind === "cut") checkSoon();
+  }, [error]);
   return html`<div class="failure" role="alert">
     <${Icon} name="warn" />
     <div>
       <p>${t(`error.${error.kind}`, { status: error.status ?? "" })}</p>
       ${error.message && html`<p class="said">${error.message}</p>`}
       ${error.retryAfter && html`<p>${t("error.later", { n: number(error.retryAfter) })}</p>`}
-      ${hint && error.kind === "refused" && WRONG.includes(error.status) && html`<p>${hint}</p>`}
-      ${retry && canRetry(error) && html`<button type="button" onClick=${retry}>${t("error.retry")}</button>`}
+      ${hint && atFault(error) && html`<p>${hint}</p>`}
+      ${retry && !atFault(error) && error.kind !== "load" && html`<button type="button" onClick=${retry}>${t("error.retry")}</button>`}
     </div>
   </div>`;
 }
@@ -173,9 +175,6 @@ export function Failure({ error, again: retry, hint }) {
 /** How an answer ended, when it did not simply end; an error with the server's words and a way on. */
 function Outcome({ message, conversation, idle }) {
   const { error, finish, text } = message;
-  useEffect(() => {
-    if (error?.kind === "offline" || error?.kind === "cut") checkSoon();
-  }, [error]);
   if (error) {
     const retry = idle ? () => again(conversation, message) : undefined;
     return html`<${Failure} error=${error} again=${retry} hint=${t("error.edit")} />`;
