@@ -72,7 +72,7 @@ def test_what_is_not_json(served: Served, body: bytes, word: str) -> None:
         ({"messages": []}, 422, "messages"),
         ({"messages": "hello"}, 422, "messages"),
         ({"messages": [5]}, 422, "messages[0]"),
-        ({"messages": [{"role": "wizard", "content": "x"}]}, 422, "messages[0]"),
+        ({"messages": [{"role": "wizard", "content": "x"}]}, 422, "messages[0].role"),
         ({"messages": [{"role": "user"}]}, 422, "messages[0].content"),
         ({"messages": [{"role": "user", "content": 5}]}, 422, "messages[0].content"),
         ({"messages": [{"role": "user", "content": "x", "mood": "good"}]}, 422, "messages[0].mood"),
@@ -224,3 +224,29 @@ def test_nonsense_on_the_wire(served: Served) -> None:
             wire.shutdown(socket.SHUT_WR)
             while wire.recv(4096):
                 pass
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"messages": []}, "messages: must not be empty; found []"),
+        (
+            {"messages": [{"role": "robot", "content": "x"}]},
+            "messages[0].role: found 'robot'; allowed are system, developer, user, assistant, tool",
+        ),
+        (
+            {"messages": [{"content": "x"}]},
+            'messages[0]: missing, and required: role; found {"content": "x"}',
+        ),
+        ({"messages": [5]}, "messages[0]: must be an object; found 5"),
+        ({"messages": USER, "temperature": 3}, "temperature: must be at most 2; found 3"),
+        ({"messages": USER, "top_p": 0}, "top_p: must be above 0; found 0"),
+        ({"messages": USER, "n": "2"}, 'n: must be a whole number; found "2"'),
+        (
+            {"messages": USER, "tool_choice": "x"},
+            "tool_choice: allowed: 'auto', 'none', 'required'; found \"x\"",
+        ),
+    ],
+)
+def test_the_words_are_plain(served: Served, more: dict[str, Any], message: str) -> None:
+    assert error(served.post(CHAT, {"model": "tiny", **more}), 422)["message"] == message

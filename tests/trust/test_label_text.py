@@ -158,7 +158,7 @@ def test_faults_are_said(tmp_path: Path) -> None:
         trust.verify(tmp_path / "a.png")
     with pytest.raises(BadMedia, match="is no file"):
         trust.verify(tmp_path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(BadMedia, match="there is no file"):
         trust.verify(tmp_path / "none.png")
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["a.png"], "nothing half written"
 
@@ -169,3 +169,22 @@ def test_any_bytes_are_read_or_said(data: bytes) -> None:
         trust.read_label(data)
     except ValueError as error:
         assert len(str(error)) > 10  # noqa: PT017
+
+
+@pytest.mark.parametrize("name", ["Example Press", "示例出版社", 'a"b', "a\\b"])
+def test_a_producer_that_cannot_stand_in_a_label(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("TOKENLOOM_PRODUCER", name)
+    for act in (trust.check_producer, lambda: trust.label_markdown("x")):
+        with pytest.raises(
+            trust.BadLabel, match=r"environment variable TOKENLOOM_PRODUCER is .*Example-Press-001"
+        ):
+            act()
+    monkeypatch.setenv("TOKENLOOM_PRODUCER", "Example-Press-001")
+    trust.check_producer()
+    monkeypatch.delenv("TOKENLOOM_PRODUCER")
+    trust.check_producer()
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(trust.BadMedia, match=r"there is no file .*nope"):
+        trust.verify(tmp_path / "nope")

@@ -43,14 +43,15 @@ def serve(
     ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, or cuda.")] = "auto",
     threads: Annotated[
-        int | None, typer.Option(help="Threads of the computation; without it the machine's cores.")
+        int | None, typer.Option(help="Threads of the computation; without it the machine's cores.", min=1)
     ] = None,
     memory: Annotated[
-        float | None, typer.Option(help="GB that models may take together; without it most of what is free.")
+        float | None,
+        typer.Option(help="GB that models may take together; without it most of what is free.", min=0.1),
     ] = None,
     idle: Annotated[
         float | None,
-        typer.Option(help="Let a model go after so many minutes unused; it comes back when asked."),
+        typer.Option(help="Let a model go after so many minutes unused; it comes back when asked.", min=0.1),
     ] = None,
     api_keys: Annotated[
         Path | None, typer.Option(help="A file with one key a line; requests then need one of them.")
@@ -58,23 +59,28 @@ def serve(
     upstream: Annotated[
         str | None,
         typer.Option(
-            help="URL of another OpenAI-compatible server that answers for models that are not here."
+            help="URL of another OpenAI-compatible server; models that are not here are answered by it."
         ),
     ] = None,
     allowed_host: Annotated[
         list[str] | None, typer.Option(help="A further Host header to accept, for a proxy or a tunnel.")
     ] = None,
     max_requests: Annotated[
-        int, typer.Option(help="Requests running and waiting at most; more are told 429.")
+        int, typer.Option(help="Requests running and waiting at most; more are told 429.", min=1)
     ] = 256,
-    requests_per_minute: Annotated[int, typer.Option(help="Per key; 0 is no limit.")] = 0,
+    requests_per_minute: Annotated[int, typer.Option(help="Per key; 0 is no limit.", min=0)] = 0,
     concurrent_per_key: Annotated[
-        int, typer.Option(help="Requests of one key at a time; 0 is no limit.")
+        int, typer.Option(help="Requests of one key at a time; 0 is no limit.", min=0)
     ] = 0,
 ) -> None:
-    """Serve the OpenAI API, and the page, until Ctrl-C."""
+    """Serve the OpenAI API, and the page, until Ctrl-C.
+
+    With --upstream, models that are not here are answered by that server; those here are still answered here.
+    """
+    from tokenloom import trust
     from tokenloom.serve.settings import Settings
 
+    trust.check_producer()
     settings = Settings(
         host=host,
         port=port,

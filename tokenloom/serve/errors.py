@@ -13,10 +13,30 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+LIMITS = {
+    "greater_than": "above",
+    "greater_than_equal": "at least",
+    "less_than": "below",
+    "less_than_equal": "at most",
+}
+LIMIT_KEYS = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt", "less_than_equal": "le"}
+KINDS = {
+    "string_type": "must be a text",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+}
+"""pydantic's names of its errors -> what the value must be."""
 
 
 class ApiError(Exception):
@@ -85,17 +105,42 @@ def _place(loc: Sequence[int | str], value: Any) -> str:
     return name.removeprefix(".")
 
 
+def _plain(first: ErrorDetails) -> str:
+    """pydantic's commonest messages in plain words; the others as they are."""
+    limits = first.get("ctx", {})
+    kind = first["type"]
+    if kind in ("too_short", "string_too_short"):
+        least = limits["min_length"]
+        return "must not be empty" if least == 1 else f"needs at least {least}"
+    if kind in ("too_long", "string_too_long"):
+        return f"at most {limits['max_length']} allowed" if limits["max_length"] else "must be empty"
+    if kind == "union_tag_invalid":
+        return f"allowed are {limits['expected_tags'].replace(chr(39), '')}"
+    if kind == "union_tag_not_found":
+        return f"missing, and required: {limits['discriminator'].strip(chr(39))}"
+    if kind == "literal_error":
+        return f"allowed: {limits['expected'].replace(' or ', ', ')}"
+    for name, words in LIMITS.items():
+        if kind == name:
+            return f"must be {words} {limits[LIMIT_KEYS[name]]:g}"
+    return KINDS.get(kind, first["msg"].removeprefix("Value error, "))
+
+
 def shape_error(error: ValidationError, value: Any, allowed: Mapping[str, Any]) -> ApiError:
     """A pydantic error as one sentence about its first field; `allowed` are the request's own fields."""
     first = error.errors(include_url=False)[0]
     missing = first["type"] == "missing"
     name = _place(first["loc"], value)
-    message = first["msg"].removeprefix("Value error, ")
+    message = _plain(first)
     if not name:  # fields that do not go together; the message starts with one of them
         return ApiError(422, message, param=message.partition(" ")[0].rstrip(":"), code="invalid_value")
     if first["type"] == "extra_forbidden":
         known = f"; known fields are {', '.join(sorted(allowed))}" if name in first["loc"] else ""
         return ApiError(422, f"{name}: unknown field{known}", param=name, code="unknown_parameter")
+    if first["type"] == "union_tag_invalid":
+        name = f"{name}.{first['ctx']['discriminator'].strip(chr(39))}"
+        message = f"{name}: found {first['ctx']['tag']!r}; {message}"
+        return ApiError(422, message, param=name, code="invalid_value")
     if missing:
         return ApiError(422, f"{name}: missing, and required", param=name, code="missing_required_parameter")
     return ApiError(

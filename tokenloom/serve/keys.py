@@ -83,7 +83,7 @@ def load_keys(settings: Settings) -> Keys | None:
         return None
     hashes: dict[str, str] = {}
     if settings.api_keys:
-        hashes |= _listed(settings.api_keys.read_text(encoding="utf-8").splitlines(), str(settings.api_keys))
+        hashes |= _listed(_lines(settings.api_keys), str(settings.api_keys))
     hashes |= _listed(listed, ENVIRONMENT)
     if not hashes and keys_file().exists():
         hashes |= _kept(keys_file())
@@ -94,6 +94,19 @@ def load_keys(settings: Settings) -> Keys | None:
             f"a line and give it with --api-keys FILE, or set {ENVIRONMENT}, or listen on 127.0.0.1."
         )
     return Keys(hashes)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise ValueError(
+            f"--api-keys: there is no file {path}; make one, a key (at least {SHORTEST} characters) a line"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--api-keys: {path} is not text in UTF-8 (byte {error.start})") from None
+    except OSError as error:
+        raise ValueError(f"--api-keys: {path} cannot be read: {error.strerror}") from None
 
 
 def _listed(lines: list[str], source: str) -> dict[str, str]:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import tokenloom
 
+LEAST = {"max_requests": 1, "requests_per_minute": 0, "concurrent_per_key": 0}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -53,6 +55,12 @@ class Settings:
     """How long a request waits for a model that loads at its first use before it gets a 503."""
     studio: Path = Path(tokenloom.__file__).parent / "studio"
     """Folder of the page served at /."""
+
+    def __post_init__(self) -> None:
+        for name, least in LEAST.items():
+            found = getattr(self, name)
+            if not (isinstance(found, int) and found >= least):
+                raise ValueError(f"{name}: found {found!r}; allowed: a whole number of at least {least}")
 
 
 def is_loopback(host: str) -> bool:

@@ -1,6 +1,6 @@
 """Labels that say a work is AI-generated: visible, hidden, and read back. Called where a work leaves."""
 
-from tokenloom.trust.fields import WORDS, BadLabel, BadMedia, Label
+from tokenloom.trust.fields import WORDS, BadLabel, BadMedia, Label, check_producer
 from tokenloom.trust.label import Labelled, label, label_work
 from tokenloom.trust.png import label_png
 from tokenloom.trust.text import label_markdown, label_text
@@ -14,6 +14,7 @@ __all__ = [
     "Label",
     "Labelled",
     "Report",
+    "check_producer",
     "label",
     "label_markdown",
     "label_png",

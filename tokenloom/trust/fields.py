@@ -28,6 +28,7 @@ NEEDED = ("ContentProducer", "ProduceID", "ContentPropagator", "PropagateID")
 VALUE = re.compile(r"[!#-\[\]-~]*")
 MAX_JSON = 1 << 16
 HASH = "sha256:"
+PRODUCER = "TOKENLOOM_PRODUCER"
 
 
 class BadLabel(ValueError):
@@ -67,7 +68,17 @@ class Label:
 
 def default_producer() -> str:
     """TOKENLOOM_PRODUCER, which an operator sets to its own code; else the project's name."""
-    return os.environ.get("TOKENLOOM_PRODUCER") or "Tokenloom"
+    return os.environ.get(PRODUCER) or "Tokenloom"
+
+
+def check_producer() -> None:
+    """BadLabel where TOKENLOOM_PRODUCER cannot stand in a label; for the start, before work is lost."""
+    found = default_producer()
+    if not VALUE.fullmatch(found):
+        raise BadLabel(
+            f"the environment variable {PRODUCER} is {found!r}; allowed is a code of printable ASCII without "
+            f"space, quote and backslash, such as {PRODUCER}=Example-Press-001"
+        )
 
 
 def content_hash(*parts: bytes) -> str:
@@ -83,6 +94,8 @@ def new_label(hashed: str, producer: str | None = None, produce_id: str | None =
     """A first label for content with this hash: propagator = producer. BadLabel names a value at fault."""
     maker = default_producer() if producer is None else producer
     work = hashed.removeprefix(HASH)[:32] if produce_id is None else produce_id
+    if producer is None:
+        check_producer()
     label = Label("1", maker, work, hashed, maker, work, "")
     check_fields(label.fields())
     return label

@@ -127,7 +127,10 @@ def _read(where: str, value: str) -> Finding:
 
 
 def load(path: Path) -> tuple[bytes, Kind, str | None]:
-    """(bytes, kind, content of the JSON file beside) of a file; BadMedia when it is too large."""
+    """(bytes, kind, content of the JSON file beside) of a file; BadMedia when it is not
+    there or too large."""
+    if not path.exists():
+        raise BadMedia(f"there is no file {path}")
     if not stat.S_ISREG(path.stat().st_mode):
         raise BadMedia(f"{path} is no file")
     if path.stat().st_size > MAX_BYTES:
@@ -140,7 +143,7 @@ def load(path: Path) -> tuple[bytes, Kind, str | None]:
 
 
 def verify(path: Path) -> Report:
-    """What labels a file carries. BadMedia says why a file cannot be read; OSError when it is not there."""
+    """What labels a file carries. BadMedia says why a file cannot be read, or that it is not there."""
     return inspect(*load(Path(path)))
 
 
