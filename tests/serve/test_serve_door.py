@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,95 @@ def test_the_page_takes_a_key_by_a_form(serve: Serve, key_file: Path) -> None:
         assert "samesite=strict" in cookie
         assert browser.get("/").status_code == 200
         assert browser.post(CHAT, json=body()).status_code == 200
+
+
+def test_the_form_serves_another_machines_browser(serve: Serve, key_file: Path) -> None:
+    served: Served = serve(api_keys=key_file, host="0.0.0.0")
+    host = {"host": "192.168.7.5:8117"}
+    with httpx.Client(base_url=served.url, headers=host) as browser:
+        asked = browser.get("/", headers={"accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+        assert asked.headers["content-type"].startswith("text/html")
+        assert asked.headers["referrer-policy"] == "same-origin"  # or the form would come with Origin: null
+        origin = {"origin": "http://192.168.7.5:8117"}
+        entered = browser.post("/login", data={"key": KEY}, headers=origin)
+        assert entered.status_code == 303
+        assert "secure" not in entered.headers["set-cookie"].lower()
+        page = browser.get("/")
+        assert page.status_code == 200
+        files = re.findall(r'(?:src|href)="([^":]+\.(?:js|css))"', page.text)
+        assert {Path(file).suffix for file in files} == {".js", ".css"}
+        for file in files:
+            assert served.get("/" + file, headers=host).status_code == 401
+            assert browser.get("/" + file).status_code == 200
+        refused = browser.post("/login", data={"key": KEY}, headers={"origin": "http://evil.example"})
+        assert refused.status_code == 403
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_chromium_enters_with_a_key(serve: Serve, key_file: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    served: Served = serve(api_keys=key_file)
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        try:
+            page = browser.new_page()
+            page.set_default_timeout(8000)
+            answers: list[tuple[str, int]] = []
+            page.on("response", lambda answer: answers.append((answer.url, answer.status)))
+            page.goto(served.url + "/")
+            page.fill("input[name=key]", KEY)
+            answers.clear()
+            page.click("button")
+            page.wait_for_selector("textarea")
+            assert page.url == served.url + "/"
+            assert any(url.endswith(".js") for url, _ in answers)
+            assert all(status < 400 for _, status in answers), answers
+        finally:
+            browser.close()
+
+
+def test_a_missing_file_of_keys_is_said_in_words(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"--api-keys: there is no file .*nope\.txt"):
+        keys.load_keys(Settings(api_keys=tmp_path / "nope.txt"))
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"--api-keys: .* is not text in UTF-8"):
+        keys.load_keys(Settings(api_keys=tmp_path / "bytes"))
+    with pytest.raises(ValueError, match=r"--api-keys: .* cannot be read"):
+        keys.load_keys(Settings(api_keys=tmp_path))
+
+
+@pytest.mark.parametrize("name", ["max_requests", "requests_per_minute", "concurrent_per_key"])
+def test_limits_that_make_no_sense_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name}: found -1; allowed: a whole number of at least"):
+        Settings(**{name: -1})
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--threads 0",
+        "--threads -3",
+        "--idle -1",
+        "--max-requests 0",
+        "--requests-per-minute -1",
+        "--concurrent-per-key -1",
+        "--memory 0",
+    ],
+)
+def test_options_that_make_no_sense_are_refused(option: str) -> None:
+    import typer
+    from typer.testing import CliRunner
+
+    from tokenloom.cli.serve import serve as command
+
+    app = typer.Typer()
+    app.command()(command)
+    result = CliRunner().invoke(app, option.split())
+    assert result.exit_code == 2
+    assert option.split()[0] in result.output
+    assert "greater than or equal to" in " ".join(result.output.replace("│", " ").split())
 
 
 def test_only_hashes_are_kept(home: Path) -> None:

@@ -29,7 +29,12 @@ WRONG = "This key is not known. 密钥不正确。"
 
 def login_page(said: str = ASK) -> Response:
     csp = "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-    headers = {"content-security-policy": csp, "www-authenticate": "Bearer"}
+    # Under no-referrer a browser sends the form with `Origin: null`, and the guard would refuse it.
+    headers = {
+        "content-security-policy": csp,
+        "www-authenticate": "Bearer",
+        "referrer-policy": "same-origin",
+    }
     return HTMLResponse(LOGIN.format(said=said), HTTPStatus.UNAUTHORIZED, headers)
 
 
