@@ -1,6 +1,7 @@
 // Four weight rows side by side, one a lane, as Arm's Advanced SIMD with the dot product of Armv8.2.
 #pragma once
 #include <arm_neon.h>
+#include <cstddef>
 #include <cstdint>
 
 namespace {
