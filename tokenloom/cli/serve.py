@@ -77,10 +77,8 @@ def serve(
 
     With --upstream, models that are not here are answered by that server; those here are still answered here.
     """
-    from tokenloom import trust
     from tokenloom.serve.settings import Settings
 
-    trust.check_producer()
     settings = Settings(
         host=host,
         port=port,
@@ -133,9 +131,10 @@ def _has_browser() -> bool:
 
 
 def _run(settings: Settings, options: dict[str, Any], started: Callable[[str], None]) -> None:
-    from tokenloom import hub
+    from tokenloom import hub, trust
     from tokenloom.serve.run import run
 
+    trust.check_producer()
     if not settings.upstream and not settings.models and not hub.installed():
         raise ValueError("no model is installed yet; `loom pull smollm2` fetches the small one (98 MB)")
     engine = None
