@@ -66,6 +66,9 @@ def _check_output(path: Path) -> None:
         raise ValueError(f"--output: found {str(path)!r}; {what}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ValueError(f"--output: {path} may not be written")
+    from tokenloom.trust import check_producer
+
+    check_producer()
 
 
 def _print_stream(model: Model, text: str, options: dict[str, Any]) -> None:
