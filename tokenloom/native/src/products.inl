@@ -216,7 +216,7 @@ LOOM_INLINE void put(const L::F* acc, const Matrix& w, int n, int count, int r0,
   }
 }
 
-constexpr int AHEAD = 3;
+constexpr int AHEAD = 2;
 
 // Straight from the blocks: few activation rows.
 template <int TYPE, int R>
