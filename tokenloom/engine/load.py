@@ -77,7 +77,7 @@ class Plan:
         model = load_model(self.path, self.dtype, self.device)
         adapters = {name: load_adapter(folder) for name, folder in self.adapters.items()}
         context = None if self.context == model.config.context else self.context
-        return TorchStep(model, self.n_slots, context, adapters)
+        return TorchStep(model, self.n_slots, context, adapters, take=True)
 
     def _native_step(self) -> Step:
         from tokenloom.native.adapters import add_adapters

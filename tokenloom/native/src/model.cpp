@@ -136,7 +136,7 @@ void loom_model::rotate(float* h, int position) const {
 
 // Output rows in a tile: some tiles a thread, so that a slow one may take fewer, each worth the taking.
 int loom_model::grain(int rows, int unit) const {
-  const int per = (rows + 4 * pool->size() - 1) / (4 * pool->size());
+  const int per = (rows + 2 * pool->size() - 1) / (2 * pool->size());
   return std::min((per + unit - 1) / unit * unit, 512);
 }
 

@@ -27,8 +27,8 @@ namespace loom {
 class Pool {
  public:
   explicit Pool(int n) : n_(std::max(n, 1)) {
-    const int cores = (int)std::thread::hardware_concurrency();
-    spins_ = cores > 0 && n_ > cores ? 20 : SPINS;  // with more threads than cores, give way at once
+    cores_ = (int)std::thread::hardware_concurrency();
+    spins_ = cores_ > 0 && n_ > cores_ ? 20 : SPINS;  // with more threads than cores, give way at once
     start();
   }
   ~Pool() {
@@ -68,7 +68,8 @@ class Pool {
   }
 
  private:
-  static constexpr int SPINS = 2000;  // some tens of microseconds, longer than a tile
+  static constexpr int SPINS = 2000;   // some tens of microseconds, longer than a tile
+  static constexpr int YIELDS = 3000;  // about a millisecond, longer than what lies between two steps
   struct Job {
     void (*run)(void* work, int a, int b, int t);
     void* work;
@@ -114,8 +115,12 @@ class Pool {
       if ((uint32_t)now > 0) {
         take(now, t);
         spins = 0;
-      } else if (spins++ < spins_) {
+      } else if (spins < spins_) {
+        spins++;
         relax();
+      } else if (spins < spins_ + YIELDS && n_ <= cores_) {
+        spins++;  // between two steps: whoever else wants the core gets it, and nobody has to wake this thread
+        std::this_thread::yield();
       } else {
         const int seen = wake_.load();
         sleeping_.fetch_add(1);
@@ -128,6 +133,7 @@ class Pool {
   }
 
   const int n_;
+  int cores_;
   int spins_;
   pid_t pid_ = 0;
   std::vector<std::thread> threads_;
