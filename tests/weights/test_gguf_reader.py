@@ -275,3 +275,13 @@ def test_the_embedded_model_opens(smollm2: Path) -> None:
     assert len(file.tensors) == 272
     config = config_from_gguf(file)
     assert (config["model_type"], config["hidden_size"], config["rms_norm_eps"]) == ("llama", 576, 1e-5)
+
+
+def test_forgotten_blocks_come_from_the_file_again(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    small_llama(path, kind="Q8_0")
+    with open_gguf(path) as gguf:
+        for tensor in gguf.tensors.values():
+            before = tensor.raw.copy()
+            tensor.forget()
+            assert np.array_equal(tensor.raw, before)

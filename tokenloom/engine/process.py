@@ -125,7 +125,7 @@ class EngineProcess:
         *,
         memory_limit: int | None = None,
         idle_s: float | None = None,
-        flush_ms: float = 25,
+        flush_ms: float = 40,
         threads: int | None = None,
         opener: str = OPENER,
     ) -> None:

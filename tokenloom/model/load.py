@@ -140,7 +140,12 @@ def _gguf(path: Path, dtype: torch.dtype) -> tuple[ModelConfig, dict[str, Source
     gguf = open_gguf(path)
 
     def source(tensor: HubTensor) -> Source:
-        return lambda: _dequantise(tensor, dtype)
+        def read() -> torch.Tensor:
+            weights = _dequantise(tensor, dtype)
+            tensor.source.forget()
+            return weights
+
+        return read
 
     config = gguf_config(gguf)
     return config, {name: source(tensor) for name, tensor in hub_tensors(gguf).items()}

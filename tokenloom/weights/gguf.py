@@ -65,6 +65,15 @@ class GgufTensor:
         """The blocks as they are in the file: a read-only view (nbytes,) uint8, nothing copied."""
         return self.file[self.offset : self.offset + self.nbytes]
 
+    def forget(self) -> None:
+        """Gives the memory of the blocks back: they come from the file again should they be wanted."""
+        data = self.file.base.obj if isinstance(self.file.base, memoryview) else self.file.base
+        if isinstance(data, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            start = -(-self.offset // mmap.PAGESIZE) * mmap.PAGESIZE
+            whole = (self.offset + self.nbytes - start) // mmap.PAGESIZE * mmap.PAGESIZE
+            if whole > 0:
+                data.madvise(mmap.MADV_DONTNEED, start, whole)
+
 
 @dataclass(frozen=True)
 class Gguf:
