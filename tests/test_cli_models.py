@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from gguf_fixtures import small_llama
 
 from tokenloom import cli
 from tokenloom.trust import label_work
@@ -52,12 +53,18 @@ def test_help_lists_the_commands_and_imports_nothing_heavy(loom: Loom) -> None:
 def test_a_local_model_from_pull_to_remove(loom: Loom, tmp_path: Path) -> None:
     file = tmp_path / "tiny.gguf"
     file.write_bytes(bytes(5000))
+    refused = loom("pull", str(file), "--name", "mine")
+    assert refused.returncode == 1
+    assert "GGUF" in refused.stderr
+    small_llama(file, kind="Q8_0")
     done = loom("pull", str(file), "--name", "mine")
-    assert (done.returncode, done.stdout) == (0, f"mine is ready: {file} (5 kB)\n")
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"mine is ready: {file} (")
     rows = [json.loads(line) for line in loom("models", "--json").stdout.splitlines()]
     mine, smollm2 = (next(r for r in rows if r["name"] == n) for n in ("mine", "smollm2"))
     assert mine["installed"] is True
-    assert mine["disk_use"] == 5000
+    assert mine["disk_use"] == file.stat().st_size
+    assert mine["not_native"] is None
     assert smollm2["installed"] is False
     assert {"size", "licence", "context", "abilities", "languages"} <= set(smollm2)
     table = loom("models").stdout
@@ -75,7 +82,7 @@ def test_a_local_model_from_pull_to_remove(loom: Loom, tmp_path: Path) -> None:
         (["pull", "nothing"], 1, "loom: there is no model 'nothing'"),
         (["pull", "org/name"], 1, "loom: org/name cannot be fetched: HF_HUB_OFFLINE is set"),
         (["remove", "smollm2"], 1, "loom: model 'smollm2' is not on this machine"),
-        (["verify", "none.png"], 1, "loom: [Errno 2] No such file or directory: 'none.png'"),
+        (["verify", "none.png"], 1, "loom: there is no file none.png"),
         (["pull"], 2, "Missing argument"),
     ],
 )
