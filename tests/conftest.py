@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from real_home import REAL_HOME
 
-REAL_HOME = Path(os.environ.get("TOKENLOOM_HOME") or Path.home() / ".tokenloom")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

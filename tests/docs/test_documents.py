@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import REAL_HOME
+from real_home import REAL_HOME
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "docs/guide/en.md", ROOT / "docs/guide/zh.md"]
