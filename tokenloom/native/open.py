@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,14 +55,18 @@ def inspect(path: Path) -> Seen:
             tensors = hub_tensors(gguf)
             types = {n: int(t.type) for n, t in tensors.items() if len(t.shape) == 2}
             weights = sum(t.source.nbytes for t in tensors.values())
-    lacking = missing(config, types)
-    if lacking is not None:
-        raise NotNative(lacking)
+    _ask(config, types)
     commonest = Counter(types.values()).most_common(1)[0][0] if types else Q8_0
     widths = 4 * config.dim + 4 * config.ffn_dim + (config.n_head + 2 * config.n_kv_head) * config.head_dim
     work = 512 * widths * 6 + config.vocab_size * 4 * 16
     per_token = config.n_layer * config.n_kv_head * config.head_dim * 4
     return Seen(config, BlockType(commonest).name.lower(), weights + work, per_token)
+
+
+def _ask(config: ModelConfig, types: Mapping[str, int]) -> None:
+    lacking = missing(config, types)
+    if lacking is not None:
+        raise NotNative(lacking)
 
 
 def open_native(
@@ -77,12 +81,13 @@ def open_native(
 
     progress: told (tensors done, in all) while a folder is cut to blocks for the first time.
     """
-    inspect(path)
     if path.is_dir():
         config, pairs = read_config(path), False
+        _ask(config, {})
         matrices, vectors = _read_cut(_cut(path, progress))
     else:
         config, matrices, vectors, pairs = _read_gguf(path)
+        _ask(config, {name: blocks.type for name, blocks in matrices.items()})
     return NativeStep(
         config, matrices, vectors, n_slots=n_slots, context=context, threads=threads, pairs=pairs
     )

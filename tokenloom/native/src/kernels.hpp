@@ -23,11 +23,11 @@ struct Matrix {
 };
 
 // Activations of R rows: the float values, and int8 in blocks of 32 with what the products need beside them.
-//   value = q * scale16[k/16];  sum16 = scale * (sum of q over 16 columns)
+//   value = q * scale;  sum = scale * (sum of q over the block); both stand twice, once for each half of a block
 struct Acts {
   const float* x;        // (R, cols)
   int8_t* q;             // (R, stride) stride = cols rounded up to 64, zero filled
-  float* scale;          // (R, stride16) one per 16 columns, rounded up to whole vectors of 16
+  float* scale;          // (R, stride16) two a block, rounded up to whole vectors of 16
   float* sum;            // (R, stride16)
   int32_t cols, stride, stride16;
 };
