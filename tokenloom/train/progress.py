@@ -1,0 +1,102 @@
+"""What a terminal shows while a model trains: step, loss, tokens a second, share of the peak, time left.
+
+Not the record of the run (train.run). In a terminal a bar that stays; elsewhere (a file, a service's log)
+plain lines, seldom enough to be read. All of it goes to stderr.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+PLAIN_SECONDS = 15.0
+"""Between two plain lines, the first and the last step aside."""
+
+
+class TrainingBar:
+    """The progress of one training; a context manager."""
+
+    def __init__(
+        self,
+        steps: int,
+        start: int = 0,
+        *,
+        flops_per_token: float = 0.0,
+        peak_flops: float = 0.0,
+        console: Console | None = None,
+        plain_seconds: float = PLAIN_SECONDS,
+    ) -> None:
+        """steps: the last step; start: those done before. With `flops_per_token` (forward and backward) and
+        the machine's `peak_flops` (train.peak) the share of the peak is told."""
+        from rich.console import Console
+
+        self.steps, self.start = steps, start
+        self._share = flops_per_token / peak_flops if peak_flops > 0 else 0.0
+        self._console = console or Console(stderr=True)
+        self._every = plain_seconds
+        self._bar: Progress | None = None
+        self._begun = self._said = time.monotonic()
+        self._spoke = False
+
+    def __enter__(self) -> TrainingBar:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._begun = self._said = time.monotonic()
+        if self._console.is_terminal:
+            columns = (
+                TextColumn("step"),
+                MofNCompleteColumn(),
+                BarColumn(None),
+                TextColumn("{task.fields[told]}"),
+            )
+            self._bar = Progress(*columns, TimeRemainingColumn(), console=self._console)
+            self._bar.start()
+            self._task = self._bar.add_task("", total=self.steps, completed=self.start, told="")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def update(self, step: int, loss: float, tok_s: float) -> None:
+        """Tells of a finished step. loss in nats a token."""
+        told = f"loss {loss:.4f} · {tok_s:,.0f} tok/s"
+        if self._share:
+            told += f" · {100 * self._share * tok_s:.0f}% of peak"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, told=told)
+            return
+        now = time.monotonic()
+        if self._spoke and now - self._said < self._every and step < self.steps:
+            return
+        self._spoke, self._said = True, now
+        done = step - self.start
+        left = (now - self._begun) / done * (self.steps - step) if done > 0 else math.nan
+        self._line(f"step {step}/{self.steps} · {told} · {duration(left)} left")
+
+    def note(self, text: str) -> None:
+        """A line above the bar: an evaluation, a sample, a checkpoint."""
+        self._line(text)
+
+    def _line(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """45 s, 12 min, 3 h 20 min; "?" where it is not known."""
+    if not math.isfinite(seconds):
+        return "?"
+    whole = round(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
