@@ -35,7 +35,7 @@ from tokenloom.data.manifest import (
 )
 
 TOKENS_PER_FILE = 1 << 27
-SAVE_EVERY = 1 << 22
+SAVE_EVERY = 1 << 20
 """Ids between two savings of the manifest while writing."""
 
 
@@ -186,6 +186,7 @@ class ShardWriter:
         self._open: dict[str, BinaryIO] = {}
         self._hashes: dict[str, Any] = {}
         self._unsaved = 0
+        self._busy = False
         self._resume()
 
     @property
@@ -261,6 +262,7 @@ class ShardWriter:
             if mask.shape != wide.shape:
                 raise ValueError(f"learned: found {mask.size} marks for {wide.size} ids; allowed: one each")
             parts["learned"] = mask.astype(np.uint8)
+        self._busy = True
         file = self._file(wide.size)
         for counts in (file, self._state):
             counts["documents"] += 1
@@ -274,6 +276,7 @@ class ShardWriter:
         self._unsaved += wide.size
         if self._unsaved >= SAVE_EVERY:
             self._save()
+        self._busy = False
 
     def _write(self, kind: str, data: bytes) -> None:
         self._open[kind].write(data)
@@ -321,14 +324,16 @@ class ShardWriter:
         """Ends the writing; the shards, open for reading. BadShards when no document was added."""
         if not self.n_documents:
             raise BadShards(f"{self.folder}: no document was added; an empty set cannot be learned from")
+        self._busy = True
         self._close_file()
         self._state["finished"] = True
         self._save()
         return open_shards(self.folder)
 
     def close(self) -> None:
-        """Keeps what was added, unfinished."""
-        self._save()
+        """Keeps what was added, unfinished; after an addition broken off, what was there when last saved."""
+        if not self._busy:
+            self._save()
         self._drop()
 
     def __enter__(self) -> ShardWriter:
