@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -148,8 +149,14 @@ def test_saved_in_a_dtype(folder: Path, tmp_path: Path, dtype: str) -> None:
 
 
 def test_what_else_is_in_the_folder(folder: Path, tmp_path: Path) -> None:
-    (folder / "tokenizer.json").write_text('{"a": 1}')
-    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ x }}"}))
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE({"a": 0, "b": 1, "ab": 2, "<e>": 3}, [("a", "b")]))
+    backend.enable_truncation(512)
+    backend.enable_padding()
+    backend.save(str(folder / "tokenizer.json"))
+    settings = {"chat_template": "{{ x }}", "eos_token": "<e>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "tool_use.jinja").write_text("{{ tools }}")
     model = load_model(folder)
     model.config = dataclasses.replace(model.config, eos_ids=(2, 7), pad_id=0)
     saved = save_model(
@@ -159,13 +166,26 @@ def test_what_else_is_in_the_folder(folder: Path, tmp_path: Path) -> None:
     assert about["schema"] == 1
     assert about["kind"] == "lm"
     assert about["ranges"] == {"text": [0, 90], "image": [90, 97]}
-    assert about["tokenizer_sha256"] == hashlib.sha256(b'{"a": 1}').hexdigest()
-    assert about["template_sha256"] == hashlib.sha256(b"{{ x }}").hexdigest()
+    # Not of the file's bytes: cutting, padding and how the named token is spelled are left out.
+    backend.no_truncation()
+    backend.no_padding()
+    backend.add_special_tokens([tokenizers.AddedToken("<e>", normalized=False)])
+    assert about["tokenizer_sha256"] == hashlib.sha256(backend.to_str().encode()).hexdigest()
+    templates = [{"default": "{{ x }}", "tool_use": "{{ tools }}"}, {"eos_token": "<e>"}]
+    assert about["template_sha256"] == hashlib.sha256(json.dumps(templates).encode()).hexdigest()
     assert json.loads((saved / "generation_config.json").read_text())["eos_token_id"] == [2, 7]
     assert (saved / "merges.txt").read_text() == "a b"
     assert "2 layers" in (saved / "README.md").read_text()
     assert read_config(saved) == model.config
     assert sorted(p.name for p in tmp_path.iterdir()) == ["home", "model", "out"]
+
+
+def test_a_folder_without_a_tokenizer_has_no_hash_of_one(folder: Path, tmp_path: Path) -> None:
+    about = json.loads((save_model(load_model(folder), tmp_path / "out") / "tokenloom.json").read_text())
+    assert (about["tokenizer_sha256"], about["template_sha256"]) == (None, None)
+    with pytest.raises(ValueError, match=r"tokenizer\.json: not a tokenizer"):
+        save_model(load_model(folder), tmp_path / "bad", files={"tokenizer.json": "{}"})
+    assert not (tmp_path / "bad").exists()
 
 
 def test_a_failed_save_leaves_what_was_there(folder: Path, tmp_path: Path) -> None:

@@ -12,6 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_tokenizers import MARKERS, SPECIAL, TEXTS, write_folder
 
+from tokenloom.model.features import ModelConfig
+from tokenloom.model.save import save_model
+from tokenloom.model.transformer import Transformer
+from tokenloom.tokens.folder import tokenizer_files
 from tokenloom.tokens.text import Tokenizer, load_tokenizer
 
 
@@ -137,6 +141,29 @@ def test_json_and_hash_are_the_tokenizer(tokenizer: Tokenizer, chatml_folder: Pa
     assert again.encode("hello").ids == tokenizer.encode("hello")
     assert tokenizer.hash == load_tokenizer(chatml_folder).hash
     assert len(tokenizer.hash) == 64
+
+
+def test_the_hashes_of_a_model_folder_are_the_tokenizers(
+    bytes_backend: tokenizers.Tokenizer, chatml_folder: Path, tmp_path: Path
+) -> None:
+    """One definition: what is saved, what is loaded, and what goes through our own files say the same."""
+    model = Transformer(ModelConfig(1, 2, 2, 8, 4, 8, bytes_backend.get_vocab_size() + 1, 16))
+    size = bytes_backend.get_vocab_size()
+    added = {str(size): {"content": "<|new|>", "special": True}}
+    odd = write_folder(
+        tmp_path / "odd", bytes_backend, added_tokens_decoder=added, bos_token="a", x_token="b"
+    )
+    (odd / "tokenizer.json").write_text(json.dumps(json.loads((odd / "tokenizer.json").read_text())))
+    for index, folder in enumerate((chatml_folder, odd)):
+        tokenizer = load_tokenizer(folder)
+        copied = save_model(model, tmp_path / f"copied{index}", folder)
+        written = save_model(model, tmp_path / f"written{index}", files=tokenizer_files(tokenizer))
+        for saved in (copied, written):
+            about, again = json.loads((saved / "tokenloom.json").read_text()), load_tokenizer(saved)
+            assert about["tokenizer_sha256"] == again.hash == tokenizer.hash
+            template = tokenizer.template and tokenizer.template.hash
+            assert about["template_sha256"] == template == (again.template and again.template.hash)
+    assert load_tokenizer(odd).hash != load_tokenizer(chatml_folder).hash
 
 
 def test_added_tokens_of_the_config_alone(bytes_backend: tokenizers.Tokenizer, tmp_path: Path) -> None:

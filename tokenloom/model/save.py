@@ -7,7 +7,6 @@ transformers reads.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -22,6 +21,7 @@ from tokenloom.model.config import eos_value, to_hub
 from tokenloom.model.features import ModelConfig
 from tokenloom.model.transformer import Transformer
 from tokenloom.version import __version__
+from tokenloom.weights.tokenizer_files import folder_template_hash, folder_tokenizer_hash
 
 SCHEMA = 1
 KINDS = ("lm", "codec", "adapter", "embedder", "voice")
@@ -32,10 +32,13 @@ TOKENIZER_FILES = (
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template.jinja",
+    "chat_template.json",
     "vocab.json",
     "merges.txt",
     "tokenizer.model",
 )
+TEMPLATES = "additional_chat_templates"
+"""The folder of templates that have names, such as tool_use."""
 
 
 def save_model(
@@ -68,10 +71,13 @@ def save_model(
     beside.mkdir(parents=True)
     try:
         for file in copied:
-            shutil.copy2(file, beside / file.name)
+            target = beside / file.relative_to(Path(str(tokenizer_files_from)))
+            target.parent.mkdir(exist_ok=True)
+            shutil.copy2(file, target)
         for name, text in (files or {}).items():
-            if Path(name).name != name:
-                raise ValueError(f"files: found {name!r}, needs plain file names")
+            if Path(name).name != name.removeprefix(TEMPLATES + "/"):
+                raise ValueError(f"files: found {name!r}, needs plain file names, or {TEMPLATES}/NAME")
+            (beside / name).parent.mkdir(exist_ok=True)
             (beside / name).write_text(text, encoding="utf-8")
         _write(model, beside, kind, dtype, dict(ranges or {"text": (0, model.config.vocab_size)}), card)
         _put(beside, folder)
@@ -99,7 +105,7 @@ def _tokenizer_files(source: str | Path | None) -> list[Path]:
     found = [Path(source) / name for name in TOKENIZER_FILES if (Path(source) / name).is_file()]
     if not found:
         raise ValueError(f"tokenizer_files_from: found none of {', '.join(TOKENIZER_FILES)} in {source}")
-    return found
+    return found + sorted((Path(source) / TEMPLATES).glob("*.jinja"))
 
 
 def _write(
@@ -116,17 +122,17 @@ def _write(
     _json(folder / "config.json", to_hub(config, dtype))
     ids = {"bos_token_id": config.bos_id, "eos_token_id": eos_value(config), "pad_token_id": config.pad_id}
     _json(folder / "generation_config.json", {k: v for k, v in ids.items() if v is not None})
-    save_file(hub_tensors(model, DTYPES[dtype]), str(folder / "model.safetensors"), metadata={"format": "pt"})
     (folder / "README.md").write_text(card or _card(config, dtype), encoding="utf-8")
     about: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": kind,
         "tokenloom": __version__,
         "ranges": {name: list(span) for name, span in ranges.items()},
-        "tokenizer_sha256": _hash(folder / "tokenizer.json"),
-        "template_sha256": _template_hash(folder),
+        "tokenizer_sha256": folder_tokenizer_hash(folder),
+        "template_sha256": folder_template_hash(folder),
     }
     _json(folder / "tokenloom.json", about)
+    save_file(hub_tensors(model, DTYPES[dtype]), str(folder / "model.safetensors"), metadata={"format": "pt"})
 
 
 def hub_tensors(model: Transformer, dtype: torch.dtype) -> dict[str, torch.Tensor]:
@@ -155,22 +161,6 @@ def _put(beside: Path, folder: Path) -> None:
 
 def _json(file: Path, values: Mapping[str, Any]) -> None:
     file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _hash(file: Path) -> str | None:
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
-
-
-def _template_hash(folder: Path) -> str | None:
-    """Of the chat template's text, from its own file or tokenizer_config.json."""
-    own, settings = folder / "chat_template.jinja", folder / "tokenizer_config.json"
-    if own.is_file():
-        return _hash(own)
-    if settings.is_file():
-        template = json.loads(settings.read_text(encoding="utf-8")).get("chat_template")
-        if isinstance(template, str):
-            return hashlib.sha256(template.encode()).hexdigest()
-    return None
 
 
 def _card(config: ModelConfig, dtype: str) -> str:

@@ -7,11 +7,11 @@ apply_chat_template(tokenize=False) renders, in the sandbox of sandbox.py, over 
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from tokenloom.weights.tokenizer_files import template_hash
 
 Message = Mapping[str, Any]
 _REASONING = ("reasoning_content", "thinking", "reasoning")
@@ -36,9 +36,8 @@ class ChatTemplate:
 
     @functools.cached_property
     def hash(self) -> str:
-        """sha256 of all templates and variables."""
-        text = json.dumps([dict(self.templates), dict(self.variables)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        """sha256 of all templates and variables: what tokenloom.json holds."""
+        return template_hash(self.templates, self.variables)
 
     @functools.cached_property
     def takes_tools(self) -> bool:

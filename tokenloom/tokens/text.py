@@ -8,7 +8,6 @@ a text stay text; only `encode_control` takes them for what they are.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import re
 import threading
@@ -21,6 +20,7 @@ from tokenizers import AddedToken
 
 from tokenloom.tokens.pieces import Spelling, spelling_of
 from tokenloom.tokens.template import ChatTemplate
+from tokenloom.weights.tokenizer_files import tokenizer_hash
 
 
 class Tokenizer:
@@ -202,8 +202,8 @@ class Tokenizer:
 
     @functools.cached_property
     def hash(self) -> str:
-        """sha256 of `json()`, hexadecimal."""
-        return hashlib.sha256(self.json().encode()).hexdigest()
+        """sha256 of `json()`, hexadecimal: what tokenloom.json and the manifests of shards hold."""
+        return tokenizer_hash(self._backend)
 
 
 def either(texts: Iterable[str]) -> str:
