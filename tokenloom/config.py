@@ -1,12 +1,22 @@
-"""Where Tokenloom keeps what it fetched. Not the recipe of a run, and not a model's config.
+"""Where Tokenloom keeps things, and how a recipe in TOML becomes a frozen dataclass. Not a model's config.
 
-The place is the folder named by the environment variable TOKENLOOM_HOME, else `~/.tokenloom`.
+The place is the folder named by the environment variable TOKENLOOM_HOME, else `~/.tokenloom`. What a recipe
+may say is declared by the dataclass that is filled: its fields are the keys, an unknown key is an error.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import difflib
+import json
 import os
+import tomllib
+import typing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def home() -> Path:
@@ -18,3 +28,104 @@ def home() -> Path:
 def models_home() -> Path:
     """`home()/models`: one folder per model."""
     return home() / "models"
+
+
+# --- recipes: TOML -> frozen dataclasses ----------------------------------------------------------------
+
+
+def read_recipe(kind: type[T], path: str | Path, changes: Sequence[str] = ()) -> T:
+    """The dataclass `kind` from a TOML file, with "a.b=value" changes applied (values as TOML, else text).
+
+    Raises ValueError naming the key, what was found and what is allowed; an unknown key is one.
+    """
+    path = Path(path)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"recipe: nothing at {path}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"recipe: {path} is not TOML: {error}") from error
+    for change in changes:
+        _change(table, change)
+    return fill(kind, table)
+
+
+def _change(table: dict[str, Any], change: str) -> None:
+    key, sign, value = change.partition("=")
+    if not sign or not key.strip():
+        raise ValueError(f"--set: found {change!r}; allowed: section.key=value, as in run.steps=100")
+    *sections, last = key.strip().split(".")
+    for name in sections:
+        inner = table.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise ValueError(f"--set: {name} in {key!r} is a value, not a section")
+        table = inner
+    try:
+        table[last] = tomllib.loads(f"v = {value}")["v"]
+    except tomllib.TOMLDecodeError:
+        table[last] = value
+
+
+def fill(kind: type[T], table: Mapping[str, Any], at: str = "") -> T:
+    """A frozen dataclass from a table, inner ones from inner tables, every value of its declared type."""
+    assert dataclasses.is_dataclass(kind)
+    known = {field.name: field for field in dataclasses.fields(kind)}
+    types = typing.get_type_hints(kind)
+    for name in table:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f", did you mean {near[0]!r}?" if near else ";"
+            raise ValueError(f"{at}{name}: unknown key{hint} allowed here: {', '.join(known)}")
+    values = {name: _value(types[name], value, f"{at}{name}") for name, value in table.items()}
+    for name, field in known.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and name not in values:
+            raise ValueError(f"{at}{name}: missing; it has no default")
+    return typing.cast(T, kind(**values))
+
+
+def _value(kind: Any, value: Any, at: str) -> Any:
+    """`value` as `kind`: bool, int, float, str, Literal, tuple of one of these, or a dataclass."""
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{at}: found {value!r}; allowed: a section")
+        return fill(typing.cast(type, kind), value, f"{at}.")
+    if origin is typing.Literal:
+        if value not in inner:
+            raise ValueError(f"{at}: found {value!r}; allowed: {', '.join(map(repr, inner))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            value = [value]
+        return tuple(_value(inner[0], item, f"{at}[{i}]") for i, item in enumerate(value))
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise ValueError(f"{at}: found {value!r}; allowed: {words[kind]}")
+    return value
+
+
+def to_toml(value: Any) -> str:
+    """A recipe as TOML with every value spelled out, readable by `read_recipe`."""
+    assert dataclasses.is_dataclass(value)
+    return "\n".join(_section(value, "")).strip() + "\n"
+
+
+def _section(value: Any, at: str) -> list[str]:
+    lines, inner = [], []
+    for field in dataclasses.fields(value):
+        item = getattr(value, field.name)
+        if dataclasses.is_dataclass(item):
+            inner += ["", f"[{at}{field.name}]", *_section(item, f"{at}{field.name}.")]
+        else:
+            lines.append(f"{field.name} = {_toml(item)}")
+    return lines + inner
+
+
+def _toml(item: Any) -> str:
+    if isinstance(item, tuple):
+        return "[" + ", ".join(_toml(x) for x in item) + "]"
+    # TOML's strings, numbers and booleans are spelled as JSON's, but for the lone surrogates neither allows.
+    return json.dumps(item, ensure_ascii=False)

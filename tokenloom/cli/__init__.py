@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from tokenloom.cli import ask, bench, models, serve
+from tokenloom.cli import ask, bench, models, serve, train
 from tokenloom.tasks import tasks, typer_command
 from tokenloom.version import __version__
 
@@ -31,6 +31,7 @@ app.command()(models.pull)
 app.command("models")(models.models)
 app.command()(models.remove)
 app.command()(models.verify)
+app.command()(train.train)
 app.command()(bench.bench)
 
 

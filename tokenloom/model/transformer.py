@@ -53,7 +53,8 @@ class Norm(nn.Module):
             # The sum is taken in float32: in bfloat16 it would lose the small weight.
             weight = self.weight.float() + self.offset
             return F.rms_norm(x.float(), self.weight.shape, weight, self.eps).to(x.dtype)
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        # Under autocast the states are bfloat16, the weight is not; torch fuses the norm of one type only.
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
 
 
 def norm_of(config: ModelConfig, width: int) -> Norm:

@@ -1,0 +1,53 @@
+"""`loom train`: runs a recipe, or goes on with a run that stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    recipe: Annotated[
+        str,
+        typer.Argument(help="The recipe, a TOML file; or the folder of a run to go on with, with --resume."),
+    ],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Changes a value of the recipe, such as run.steps=100. May be repeated."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in this folder from its last checkpoint.")
+    ] = False,
+    minutes: Annotated[
+        float,
+        typer.Option(help="Stop with a checkpoint after so many minutes, to be resumed. 0: never.", min=0),
+    ] = 0.0,
+) -> None:
+    """Train a model by a recipe: from nothing, or on from a model that is there.
+
+    The run's folder holds the recipe with every number written out, the log, checkpoints and, at the end, the
+    model. Ctrl-C stops after the step at hand, with a checkpoint; `loom train RUN --resume` goes on as if
+    nothing had happened.
+    """
+    from tokenloom.config import read_recipe
+    from tokenloom.train.recipe import Recipe
+    from tokenloom.train.start import resumed
+    from tokenloom.train.start import train as run
+
+    if resume:
+        if changes:
+            raise ValueError("--set: a resumed run keeps its recipe; start a new one to change it")
+        folder: Path | None = Path(recipe)
+        asked = resumed(Path(recipe), {"minutes": minutes})
+    else:
+        folder = None
+        added = [f"run.minutes={minutes}"] if minutes else []
+        asked = read_recipe(Recipe, recipe, [*(changes or []), *added])
+    place, outcome = run(asked, folder)
+    last = ", ".join(f"{k} {v:.4g}" for k, v in outcome.last.items())
+    if outcome.finished:
+        typer.echo(f"The model is in {place / 'model'} ({outcome.step} steps{'; ' + last if last else ''}).")
+    else:
+        typer.echo(f"Stopped ({outcome.why}) at step {outcome.step}; go on with: loom train {place} --resume")

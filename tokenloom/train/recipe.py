@@ -1,0 +1,172 @@
+"""What a training run is: frozen dataclasses filled from a TOML recipe (`tokenloom.config.read_recipe`).
+
+A field's docstring is its help. Nothing here trains; `train.scale` turns `depth` into sizes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class ModelPart:
+    """What is trained: an existing model, or fresh weights of these sizes."""
+
+    start: str = ""
+    """Folder, GGUF file or name of the model to start from; empty = fresh weights."""
+    tokenizer: str = ""
+    """Folder of the tokenizer; empty = that of `start`."""
+    depth: int = 0
+    """The one dial: layers, from which width, heads, batch, learning rate and tokens follow; 0 = by hand."""
+    n_layer: int = 0
+    """Layers; 0 = depth."""
+    dim: int = 0
+    """Width of the residual stream; 0 = 64 for each layer of depth."""
+    n_head: int = 0
+    """Query heads; 0 = dim / 64."""
+    n_kv_head: int = 0
+    """Key and value heads; 0 = n_head."""
+    ffn_dim: int = 0
+    """Width of the gated MLP; 0 = 8/3 of dim, rounded up to a multiple of 64."""
+    context: int = 0
+    """Positions the model is made for; 0 = data.context."""
+    rope_theta: float = 10_000.0
+    """Base of the rotary positions."""
+    tied: bool = True
+    """The output layer is the embedding's matrix."""
+    family: Literal["llama", "qwen3"] = "qwen3"
+    """Layout on the Hub: llama, or qwen3, which norms queries and keys."""
+
+
+@dataclass(frozen=True)
+class DataPart:
+    """What it learns from."""
+
+    train: tuple[str, ...] = ()
+    """Folders of token shards (`loom data prepare`); for sft files of conversations as well."""
+    weights: tuple[float, ...] = ()
+    """Share of the rows each of `train` gives; empty = by their size. Replay is a second entry here."""
+    held_out: tuple[str, ...] = ()
+    """Shards (for sft also conversations) that are only measured."""
+    context: int = 512
+    """Ids in a row."""
+    pack: bool = True
+    """Several documents share a row; attention keeps them apart."""
+    learn: Literal["assistant", "last", "all"] = "assistant"
+    """sft: which tokens are learned: every assistant turn, the last one, or all."""
+    too_long: Literal["refuse", "cut"] = "refuse"
+    """sft: conversations of more than `context` ids are dropped and counted, or cut at the end."""
+    max_dropped: float = 0.05
+    """sft: the run is refused when more than this share of the conversations was dropped."""
+
+
+@dataclass(frozen=True)
+class OptimPart:
+    """How weights move."""
+
+    kind: Literal["muon", "adamw"] = "muon"
+    """muon: Muon for the layers' matrices, AdamW for the rest; adamw: AdamW for all."""
+    lr: float = 0.0
+    """Peak learning rate; 0 = by rule (see train.scale)."""
+    weight_decay: float = 0.1
+    """Decoupled decay of matrices; vectors have none."""
+    beta1: float = 0.9
+    beta2: float = 0.95
+    momentum: float = 0.95
+    """Muon's."""
+    clip: float = 1.0
+    """Largest norm of the gradient; 0 = no clipping."""
+    schedule: Literal["wsd", "cosine", "constant"] = "wsd"
+    """wsd: warm-up, stable, linear decay at the end; cosine: to `floor` over the whole run."""
+    warmup: int = 0
+    """Steps of linear warm-up; 0 = 2 % of the run."""
+    decay: float = 0.2
+    """wsd: share of the steps in which the rate falls to `floor`."""
+    floor: float = 0.0
+    """Last learning rate as a share of the peak."""
+
+
+@dataclass(frozen=True)
+class LoraPart:
+    """LoRA: small factors are trained, the model stays. rank 0 = the whole model is trained."""
+
+    rank: int = 0
+    """Width of the factors; 0 = no LoRA."""
+    alpha: float = 0.0
+    """Scale of the update is alpha / rank; 0 = twice the rank."""
+    dropout: float = 0.0
+    """Share of the inputs dropped before the first factor."""
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    """Linear maps that get factors."""
+    int8: bool = False
+    """The base is held in int8."""
+    merge: bool = False
+    """Save the merged model as well as the adapter."""
+
+
+@dataclass(frozen=True)
+class RunPart:
+    """How long, how large, how often."""
+
+    steps: int = 0
+    """Optimizer steps; 0 = by `tokens`."""
+    tokens: int = 0
+    """Ids to train on; 0 with steps 0 = by rule (20 for each weight, see train.scale)."""
+    batch_tokens: int = 0
+    """Ids of one optimizer step; 0 = by rule."""
+    rows: int = 8
+    """Rows of one forward pass; a step takes as many passes as batch_tokens needs."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the products; weights and optimizer state are float32."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    threads: int = 0
+    """CPU threads; 0 = all."""
+    compile: bool = False
+    """torch.compile the layers: a minute at the start, then faster."""
+    checkpoint_activations: bool = False
+    """Compute each layer twice instead of keeping its activations."""
+    loss_rows: int = 512
+    """Positions whose logits are held at once."""
+    average: float = 0.0
+    """Decay of an exponential average of the weights, which is evaluated and saved; 0 = off."""
+    eval_every: int = 0
+    """Steps between evaluations; 0 = at the end only."""
+    eval_tokens: int = 100_000
+    """Held-out ids of one evaluation; 0 = all."""
+    patience: int = 0
+    """Stop after this many evaluations without a better held-out loss; 0 = never."""
+    sample_every: int = 0
+    """Steps between sample texts; 0 = at the end only."""
+    samples: tuple[str, ...] = ()
+    """Prompts of the sample texts."""
+    sample_tokens: int = 64
+    save_every: int = 0
+    """Steps between checkpoints; 0 = every 10 minutes."""
+    keep: int = 2
+    """Checkpoints kept."""
+    minutes: float = 0.0
+    """Stop with a checkpoint after so long, to be resumed; 0 = never."""
+    root: str = ""
+    """Where run folders are made; empty = Tokenloom's home."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One run."""
+
+    name: str
+    """What the run and its model are called."""
+    objective: Literal["pretrain", "sft"] = "pretrain"
+    """pretrain: every id is learned; sft: the assistant's."""
+    seed: int = 0
+    licence: str = ""
+    """Licence of the model that comes out, for its card."""
+    about: str = ""
+    """A sentence for its card."""
+    model: ModelPart = ModelPart()
+    data: DataPart = DataPart()
+    optim: OptimPart = OptimPart()
+    lora: LoraPart = LoraPart()
+    run: RunPart = RunPart()
