@@ -2,12 +2,13 @@
 
 Not the writing of the texts. BLEU and chrF are sacrebleu's and ROUGE is rouge-score's, as they come, with
 their settings in the result; Chinese is cut into characters. Every score has its interval over the texts.
-Sources: Post 2018, arXiv:1804.08771 (sacrebleu); Popovic 2015 (chrF); Lin 2004 (ROUGE); Rajpurkar et al. 2016,
-arXiv:1606.05250 (SQuAD's exact match and F1).
+Sources: Post 2018, arXiv:1804.08771 (sacrebleu); Popovic 2015 (chrF); Lin 2004 (ROUGE); Rajpurkar et al.
+2016, arXiv:1606.05250 (SQuAD's exact match and F1).
 """
 
 from __future__ import annotations
 
+import json
 import re
 import string
 from collections import Counter
@@ -109,18 +110,20 @@ def _sacre(
     draws = resamples if len(answers) > 1 else 1
     found = metric.corpus_score(list(answers), columns, n_bootstrap=draws)
     settings = metric.get_signature().format()
+    value = float(found.score)
     if draws == 1:
-        return Score(name, Interval(float(found.score), n=len(answers)), settings)
-    middle, reach = float(found._mean), float(found._ci)
-    interval = Interval(float(found.score), middle - reach, middle + reach, LEVEL, len(answers))
-    return Score(name, interval, settings)
+        return Score(name, Interval(value, n=len(answers)), settings)
+    said = json.loads(found.format(width=9, signature=settings, is_json=True))
+    # Where every draw scored 0 it states no confidence.
+    middle, reach = said.get("confidence_mean", value), said.get("confidence_var", 0.0)
+    return Score(name, Interval(value, middle - reach, middle + reach, LEVEL, len(answers)), settings)
 
 
 class RougeWords:
     """rouge-score's own words (a to z and digits), and each Chinese character as one."""
 
     def __init__(self, stem: bool = False) -> None:
-        from rouge_score.tokenizers import DefaultTokenizer
+        from rouge_score.tokenizers import DefaultTokenizer  # type: ignore[import-untyped]
 
         self._latin = DefaultTokenizer(stem)
 
@@ -142,7 +145,7 @@ def rouge(
     resamples: int = RESAMPLES,
 ) -> list[Score]:
     """F-measures of 0 to 1, the mean over texts; of several references the best counts."""
-    from rouge_score.rouge_scorer import RougeScorer
+    from rouge_score.rouge_scorer import RougeScorer  # type: ignore[import-untyped]
 
     check(answers, references)
     if unknown := sorted(set(kinds) - set(ROUGE_KINDS)):
@@ -157,8 +160,11 @@ def rouge(
 
 
 def normal(text: str) -> str:
-    """SQuAD's normal form: lower case, without punctuation, articles and extra blanks; Chinese marks too."""
-    text = _MARKS.sub("", text.lower().translate(_PUNCTUATION))
+    """SQuAD's normal form: lower case, without punctuation, articles and extra blanks. In a text with Chinese
+    characters their punctuation goes too."""
+    text = text.lower().translate(_PUNCTUATION)
+    if _HAN.search(text):
+        text = _MARKS.sub("", text)
     return " ".join(_ARTICLES.sub(" ", text).split())
 
 
