@@ -219,7 +219,7 @@ def write_poems(
     write_records(out / "heldout.jsonl", (record(poem, False) for poem in sets.held_out))
     counts = count_characters(entry["text"] for entry in read_records(out / "train.jsonl"))
     backend = character_tokenizer(counts)
-    tokenizer = Tokenizer(backend, named={"eos_token": backend.token_to_id(END)})
+    tokenizer = Tokenizer(backend, named={"eos_token": int(backend.token_to_id(END) or 0)})
     (out / "tokenizer").mkdir(exist_ok=True)
     for name, text in tokenizer_files(tokenizer).items():
         (out / "tokenizer" / name).write_text(text, encoding="utf-8")

@@ -138,7 +138,7 @@ def read_poems(
 
     on_drop is told of each poem left out; on_file(done, of) of each file. ValueError where no poem is found.
     """
-    from opencc import OpenCC  # type: ignore[import-untyped]
+    from opencc import OpenCC
 
     convert = OpenCC("t2s").convert
 
