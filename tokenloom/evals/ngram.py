@@ -1,4 +1,4 @@
-"""An n-gram model over token ids: interpolated modified Kneser-Ney, the baseline that a Transformer must beat.
+"""An n-gram model over token ids: interpolated modified Kneser-Ney, the baseline a Transformer must beat.
 
 Not a model to serve, and not on disk: it is counted from the shards in a minute (24 M ids, order 5) and kept
 as sorted arrays. A document's beginning is a mark of its own, repeated, that is never predicted. n-grams that
@@ -25,7 +25,7 @@ class Order:
     keys: np.ndarray
     """Sorted int64: the number of the n-gram without its last id, times (V + 1), plus the last id."""
     counts: np.ndarray
-    """int32: as they come in the highest order, else by different ids before; 0 where the mark stands last."""
+    """int32: as they come in the highest order, else by different ids before; 0 where a mark stands last."""
     discounts: tuple[float, ...]
     """By the count: 0, D1, D2, D3+."""
     totals: np.ndarray
@@ -47,7 +47,7 @@ class KneserNey:
         return len(self.orders)
 
     def score(self, documents: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """For each document the natural logarithm of each id's probability, given those before it. float64."""
+        """For each document (T,) the natural logarithm of each id's probability given those before it."""
         if not documents:
             return []
         flat, real = _padded(documents, self.n, self.vocab_size)
@@ -151,7 +151,8 @@ def discounts_of(
             return 0.0, *fallback
         raise ValueError(
             f"documents: found {n1}, {n2} and {n3} n-grams of length {length} seen once, twice, three times; "
-            "allowed: some of each, from which the discounts are told: more text, a smaller n, or fallback=(0.5, 1.0, 1.5)"
+            "allowed: some of each, from which the discounts are told: more text, a smaller n, or "
+            "fallback=(0.5, 1.0, 1.5)"
         )
     share = n1 / (n1 + 2 * n2)
     return 0.0, 1 - 2 * share * n2 / n1, 2 - 3 * share * n3 / n2, 3 - 4 * share * n4 / n3

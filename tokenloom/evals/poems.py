@@ -58,8 +58,8 @@ def fit_poems(
 ) -> VerseFit:
     """Scores poems in the layout of data/poems.py; intervals by drawing poems anew.
 
-    progress: told of poems done, of how many. ValueError for a text in another layout, where there is no poem,
-    and for a log-probability that is no number.
+    progress: told of poems done, of how many. ValueError for a text in another layout, where there is no
+    poem, and for a log-probability that is no number.
     """
     poems = list(texts)
     parts = [parse(text) for text in poems]
