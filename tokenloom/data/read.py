@@ -56,7 +56,7 @@ def read(
     """The records of files, folders, globs, "-" (standard input) and "hub:org/name[:config][:split]".
 
     text_field: the field of an object that holds its text; several are joined by a blank line; "a.b" is b
-    of the object in a. The other fields become meta. on_note is told encodings, kinds passed over, long texts cut.
+    of the object in a. The other fields become meta. on_note is told encodings, kinds passed over, texts cut.
     on_progress: called with (bytes read, bytes in all) of files. unit: what a record of a text file is.
     encoding: of text files, None = detected. online: whether the Hub may be asked. Files come in the order
     named, Hub sets after them.
