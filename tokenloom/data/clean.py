@@ -281,7 +281,7 @@ def _scrubbed(rules: Scrub) -> Callable[[Record], Record | Dropped]:
     from tokenloom.privacy import scrub
 
     def apply(record: Record) -> Record | Dropped:
-        text, counts = scrub(record.text, rules.kinds)
+        text, counts = scrub(record.text, rules.kinds, rules.style)
         if not counts:
             return record
         meta: Mapping[str, Any] = {**record.meta, SCRUBBED: dict(counts)}

@@ -90,6 +90,8 @@ class Report:
     seconds: float = 0.0
     workers: int = 1
     settings: dict[str, Any] = field(default_factory=dict)
+    identity: dict[str, str] = field(default_factory=dict)
+    """Hashes of what the set was made from and how."""
 
     def step(self, name: str, title: str = "") -> StepCount:
         return self.steps.setdefault(name, StepCount(title))

@@ -16,7 +16,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from tokenloom.data.chinese import Chinese
 from tokenloom.data.contamination import Contamination
@@ -24,14 +24,23 @@ from tokenloom.data.duplicates import Duplicates
 from tokenloom.data.language import Language
 from tokenloom.data.quality import C4, Code, FineWeb, Gopher
 from tokenloom.data.repetition import Repetition
+from tokenloom.privacy import DEFAULT, KINDS, Style
 
 
 @dataclass(frozen=True)
 class Scrub:
     """Private data taken out."""
 
-    kinds: tuple[str, ...] = ()
-    """Kinds as `tokenloom.privacy` names them, such as email; an empty list takes out all it knows."""
+    kinds: tuple[str, ...] = DEFAULT
+    """Kinds as `tokenloom.privacy` names them, such as email."""
+    style: Style = "label"
+    """label writes [EMAIL] in its place, mask an asterisk for each letter and digit."""
+
+    def __post_init__(self) -> None:
+        for place, found, known in (("kinds", self.kinds, KINDS), ("style", (self.style,), get_args(Style))):
+            for each in found:
+                if each not in known:
+                    raise ValueError(f"clean.scrub.{place}: found {each!r}; {_allowed(each, list(known))}")
 
 
 @dataclass(frozen=True)
@@ -144,7 +153,7 @@ def _typed(place: str, value: Any, kind: Any) -> Any:
             raise ValueError(f"{place}: found {value}; allowed is 0 or more")
         if kind is float or isinstance(value, int):
             return kind(value)
-    if kind is str and isinstance(value, str):
+    if (kind is str or get_origin(kind) is Literal) and isinstance(value, str):
         return value
     if (
         get_origin(kind) is tuple
