@@ -41,18 +41,24 @@ def load_model(path: str | Path, dtype: str = "auto", device: str = "auto") -> T
     ValueError (or a subclass) naming the field for what cannot be opened, FileNotFoundError where nothing is
     there.
     """
-    path = Path(path)
     place = pick_device(device)
     kind = pick_dtype(dtype, place)
+    return assemble(*open_sources(path, kind), kind, place)
+
+
+def open_sources(path: str | Path, dtype: torch.dtype) -> tuple[ModelConfig, dict[str, Source]]:
+    """The settings of a model and its tensors by name, each read when called; raises as `load_model` does.
+
+    dtype: what the blocks of a GGUF file become; a folder's tensors come as they are.
+    """
+    path = Path(path)
     if path.is_dir():
-        config, sources = _folder(path)
-    elif path.suffix == ".gguf":
-        config, sources = _gguf(path, kind)
-    else:
-        if not path.exists():
-            raise FileNotFoundError(f"path: nothing at {path}")
-        raise BadModel(f"path: found {path}, needs a folder in the Hub's layout or a .gguf file")
-    return assemble(config, sources, kind, place)
+        return _folder(path)
+    if path.suffix == ".gguf":
+        return _gguf(path, dtype)
+    if not path.exists():
+        raise FileNotFoundError(f"path: nothing at {path}")
+    raise BadModel(f"path: found {path}, needs a folder in the Hub's layout or a .gguf file")
 
 
 def pick_device(device: str) -> torch.device:
@@ -92,7 +98,7 @@ def assemble(
     with torch.device("meta"):
         model = Transformer(config)
     wanted = {name: tuple(p.shape) for name, p in model.named_parameters()}
-    _same_names(wanted, sources)
+    same_names(wanted, sources)
     with ThreadPoolExecutor(max_workers=min(8, torch.get_num_threads())) as pool:
         read = pool.map(lambda name: sources[name]().to(device, dtype), wanted)
         tensors = dict(zip(wanted, read, strict=True))
@@ -103,7 +109,8 @@ def assemble(
     return model.requires_grad_(True).eval()
 
 
-def _same_names(wanted: Iterable[str], found: Iterable[str]) -> None:
+def same_names(wanted: Iterable[str], found: Iterable[str]) -> None:
+    """Raises BadModel naming tensors that are missing or belong to no part of the model."""
     missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
     for names, what in ((missing, "are missing"), (extra, "belong to no part of the model")):
         if names:

@@ -175,7 +175,7 @@ def _rope_scaling(gguf: Gguf, meta: _Meta, theta: float, width: int) -> dict[str
     return scaling
 
 
-def _llama3_factors(freqs: np.ndarray, factor: float, low: float, high: float, original: float) -> np.ndarray:
+def llama3_factors(freqs: np.ndarray, factor: float, low: float, high: float, original: float) -> np.ndarray:
     """What Llama 3's scaling divides each frequency by. Source: transformers, rope_type "llama3"."""
     turns = original * freqs / (2 * math.pi)  # within the original context
     share = np.clip((turns - low) / (high - low), 0.0, 1.0)
@@ -206,7 +206,7 @@ def _llama3_scaling(tensor: GgufTensor, theta: float, width: int) -> dict[str, A
             span = -1.0 / offset
             guesses.append((1.0, round(1.0 + span, 3), float(round(slope * span * 2 * math.pi))))
     for low, high, original in guesses:
-        if np.allclose(_llama3_factors(freqs, factor, low, high, original), found, rtol=2e-3):
+        if np.allclose(llama3_factors(freqs, factor, low, high, original), found, rtol=2e-3):
             return {
                 "rope_type": "llama3",
                 "factor": factor,

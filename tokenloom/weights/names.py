@@ -43,6 +43,7 @@ _SANDWICH = {
     "ffn_norm": "pre_feedforward_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
 }
+_QKV = ("attn_q", "attn_k", "attn_v")
 _DERIVED = re.compile(r"rope_freqs\.weight|blk\.\d+\.(attn_rot_embd|rope_freqs)\.weight")
 """Tensors that follow from the settings, so that no Hub tensor corresponds to them."""
 _LAYER_NAME = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
@@ -74,6 +75,19 @@ def hub_name(name: str, architecture: str) -> str:
     if len(names) != 1:
         raise ValueError(f"tensor name: found {name!r}, which holds {len(names)} tensors; allowed: one")
     return names[0]
+
+
+def gguf_names(architecture: str, layers: int) -> dict[str, tuple[str, ...]]:
+    """Every tensor a GGUF file of this architecture may hold -> the Hub tensors in it, in the usual order."""
+    _known(architecture)
+    parts = {**_LAYER, **_SANDWICH} if architecture == "gemma3" else dict(_LAYER)
+    if architecture == "gpt2":
+        parts = {"attn_qkv": "", **{name: part for name, part in parts.items() if name[:6] not in _QKV}}
+    names = [f"{whole}.{kind}" for whole in _WHOLE for kind in ("weight", "bias")]
+    names += [
+        f"blk.{i}.{part}.{kind}" for i in range(layers) for part in parts for kind in ("weight", "bias")
+    ]
+    return {name: hub_names(name, architecture) for name in names}
 
 
 def unpermute(rows: np.ndarray, n_head: int) -> np.ndarray:
