@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokenloom.data.poems import CONTROL, END, POEM, Poem, clauses, layout, read_poems
+from tokenloom.data.poems import Poem, read_poems
 from tokenloom.data.shards import Shards, ShardWriter
 from tokenloom.tokens.folder import tokenizer_files
 from tokenloom.tokens.pieces import byte_letters
 from tokenloom.tokens.text import Tokenizer
+from tokenloom.tokens.verse import CONTROL, END, POEM, clauses, layout
 
 if TYPE_CHECKING:
     import tokenizers

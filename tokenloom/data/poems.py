@@ -16,14 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-TITLE, FORM, POEM, END = "<|title|>", "<|form|>", "<|poem|>", "<|end|>"
-CONTROL = (TITLE, FORM, POEM, END)
-"""The control tokens of the layout, in their order."""
-
-SHI = ("五言绝句", "七言绝句", "五言律诗", "七言律诗", "五言古诗", "七言古诗", "四言诗", "六言诗", "杂言诗")
-"""The forms of shi that a poem can have."""
-CI = "词·"
-"""A ci's form is this and the name of its tune."""
+from tokenloom.tokens.verse import CI, CLAUSE_END, HAN, LETTERS, clauses, form_of
 
 MAX_BODY = 640
 """Characters; longer poems (one in a thousand) are left out."""
@@ -36,12 +29,7 @@ _OTHER_CI = "nalanxingde/*.json"
 _OTHER_SHI = "caocaoshiji/caocao.json"
 
 _NOTE = re.compile(r"（[^（）]*）|\([^()]*\)|〔[^〔〕]*〕|【[^【】]*】|〖[^〖〗]*〗")
-_HAN = "㐀-䶿一-鿿豈-﫿\U00020000-\U000323af"
-HAN = re.compile(f"[{_HAN}]")
-"""One Chinese character."""
-_CLAUSE_END = "，。？！；：、"
-_BODY = re.compile(f"[{_HAN}{_CLAUSE_END}]+")
-_CLAUSES = re.compile(f"[{_CLAUSE_END}\n]+")
+_BODY = re.compile(f"[{LETTERS}{CLAUSE_END}]+")
 _SENTENCE = re.compile(r"[^。？！]+[。？！]")
 _QUOTES = str.maketrans("", "", "「」『』“”‘’\"' \u3000《》")
 _POINTS = str.maketrans({",": "，", ".": "。", "?": "？", "!": "！", ";": "；", ":": "：", "﹑": "、"})
@@ -52,7 +40,7 @@ _VARIANTS = (
     "児儿鉄铁徳德挿插抜拔両两尭尧圏圈剰剩繍绣関关譲让縁缘焼烧曽曾騒骚銭钱塩盐酔醉暁晓遅迟乗乘晩晚衞卫敍叙糭粽"
     "麽么寛宽簷檐"
 )
-_SAME = str.maketrans(dict(zip(_VARIANTS[::2], _VARIANTS[1::2], strict=True)))
+SAME = str.maketrans(dict(zip(_VARIANTS[::2], _VARIANTS[1::2], strict=True)))
 """Shapes of the collection that t2s leaves: older ones, and Japanese ones."""
 _FRAGMENT = re.compile(r"句(?:$|[\s其一二三四五六七八九十])")
 
@@ -90,47 +78,6 @@ class Dropped:
     text: str
 
 
-def layout(title: str, form: str, body: str) -> str:
-    """The text of a poem as the model learns it."""
-    return f"{prompt(title, form)}{body}{END}"
-
-
-def prompt(title: str, form: str) -> str:
-    """The text that stands before a poem's first character; title and form may be empty."""
-    return f"{TITLE}{title}{FORM}{form}{POEM}"
-
-
-def parse(text: str) -> tuple[str, str, str]:
-    """The inverse of `layout`: title, form, body. ValueError for a text of another shape."""
-    found = re.fullmatch(
-        f"{re.escape(TITLE)}(.*?){re.escape(FORM)}(.*?){re.escape(POEM)}(.*?)(?:{re.escape(END)})?",
-        text,
-        re.DOTALL,
-    )
-    if not found:
-        raise ValueError(f"text: found {text[:40]!r}; allowed: {layout('title', 'form', 'poem')}")
-    return found[1], found[2], found[3]
-
-
-def clauses(body: str) -> list[str]:
-    """What stands between the marks of punctuation."""
-    return [clause for clause in _CLAUSES.split(body) if clause]
-
-
-def form_of(body: str) -> str:
-    """The form of a shi, by the number and the length of its clauses."""
-    lengths = [len(clause) for clause in clauses(body)]
-    kinds = set(lengths)
-    if len(kinds) != 1:
-        return "杂言诗"
-    name = {4: "四言", 5: "五言", 6: "六言", 7: "七言"}.get(kinds.pop())
-    if name is None:
-        return "杂言诗"
-    if name in ("四言", "六言"):
-        return f"{name}诗"
-    return name + {4: "绝句", 8: "律诗"}.get(len(lengths), "古诗")
-
-
 def read_poems(
     folder: Path, on_drop: Callable[[Dropped], None], on_file: Callable[[int, int], None] | None = None
 ) -> Iterator[Poem]:
@@ -143,7 +90,7 @@ def read_poems(
     convert = OpenCC("t2s").convert
 
     def simplify(text: str) -> str:
-        return str(convert(text)).translate(_SAME)
+        return str(convert(text)).translate(SAME)
 
     root = folder / "dist" if (folder / "dist").is_dir() else folder
     patterns = (_SHI_FILES, _OTHER_SHI, *_CI_FILES, _OTHER_CI)
@@ -206,7 +153,7 @@ def poem_of(
 def _ci_form(tune: str) -> str:
     """The form of a tune; of two names the second is the usual one."""
     name = re.split("[・·]", _NOTE.sub("", tune))[-1].strip()
-    return f"{CI}{name}" if name and name != "失调名" and re.fullmatch(f"[{_HAN}]+", name) else "词"
+    return f"{CI}{name}" if name and name != "失调名" and re.fullmatch(f"[{LETTERS}]+", name) else "词"
 
 
 def clean(raw: Sequence[str], simplify: Callable[[str], str]) -> tuple[str, ...] | str:
@@ -218,7 +165,7 @@ def clean(raw: Sequence[str], simplify: Callable[[str], str]) -> tuple[str, ...]
     while (shorter := _NOTE.sub("", text)) != text:
         text = shorter
     text = simplify(text.translate(_QUOTES).translate(_POINTS))
-    text = re.sub("。+", "。", re.sub("[，、；：]+(?=[。？！])", "", text)).lstrip(_CLAUSE_END)
+    text = re.sub("。+", "。", re.sub("[，、；：]+(?=[。？！])", "", text)).lstrip(CLAUSE_END)
     if not text:
         return "empty"
     if not _BODY.fullmatch(text):
@@ -234,5 +181,5 @@ def _clean_title(title: str) -> str:
     """A title without notes; empty where it has gaps or is a preface."""
     title = _NOTE.sub("", title).translate(str.maketrans("", "", "「」『』“”‘’\"'《》〈〉"))
     title = re.sub(r"[\s\u3000・]+", "·", title.strip()).strip("·，。；：、")
-    allowed = re.fullmatch(f"[{_HAN}·{_CLAUSE_END}]*", title)
+    allowed = re.fullmatch(f"[{LETTERS}·{CLAUSE_END}]*", title)
     return title if allowed and len(title) <= MAX_TITLE and title != "无题" else ""

@@ -1,6 +1,6 @@
 """How well a model foretells verse: bits for each character of a poem's body, its title and form given.
 
-Not a judgement of what a model writes (verse.py in tokens). Each poem is scored alone, from its first control
+Not a judgement of what a model writes, but for the rules it keeps (`verse_shares`). Each poem is scored alone, from its first control
 token; counted are the bits of the ids of its body, divided by the body's characters with their punctuation,
 line breaks left out. The whole counts every id but the first (title, form, body and end) over the characters
 of title, form and body.
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tokenloom.data.poems import END, POEM, parse
 from tokenloom.evals.interval import Interval, ratio
+from tokenloom.tokens.verse import CI, END, POEM, SHI, Verdict, check, parse, tunes
 
 if TYPE_CHECKING:
     from tokenloom.evals.ngram import KneserNey
@@ -26,6 +26,7 @@ LogProbs = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 """Documents of ids -> for each, the natural logarithm of each id's probability given those before it in the
 document. The first entry, which nothing stands before, is not looked at."""
 
+RULES = ("lines", "lengths", "rhyme", "tones", "right")
 BATCH = 64
 """Poems handed over at once."""
 
@@ -96,6 +97,29 @@ def fit_poems(
 def characters(body: str) -> int:
     """Characters of a body: those of the lines with their punctuation; line breaks are layout."""
     return len(body) - body.count("\n")
+
+
+def verse_shares(poems: Iterable[tuple[str, str]]) -> dict[str, dict[str, float]]:
+    """Form -> the share of (body, form) that keep its rules of lines, lengths, rhyme and tones, and all of them.
+
+    All ci are one form; `n` says how many poems a form has. Forms without rules (a ci whose tune has no usual
+    arrangement) are left out. `all` is of every poem; a rule that a form lacks is not counted there.
+    """
+    kept: dict[str, list[Verdict]] = {}
+    for body, form in poems:
+        if form in SHI or form.removeprefix(CI) in tunes():
+            verdict = check(body, form)
+            for name in ("词" if form.startswith(CI) else form, "all"):
+                kept.setdefault(name, []).append(verdict)
+    found = {}
+    for form, verdicts in kept.items():
+        row: dict[str, float] = {"n": len(verdicts)}
+        for rule in RULES:
+            stated = [held for verdict in verdicts if (held := getattr(verdict, rule)) is not None]
+            if stated:
+                row[rule] = sum(stated) / len(stated)
+        found[form] = row
+    return found
 
 
 def baseline(
