@@ -364,7 +364,7 @@ def test_what_does_not_fit_is_refused(bases, tmp_path: Path) -> None:
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(FileExistsError, match="holds no adapter"):
         save_adapter(model, tmp_path / "mine", base="x", overwrite=True)
-    with pytest.raises(BadAdapter, match=r"layers\.0\.gate_proj"):
+    with pytest.raises(BadAdapter, match=r"layers\.0\.\w+: the adapter's is"):
         load_lora(gpt2, tmp_path / "a")
     with pytest.raises(BadAdapter, match=r"adapter_config\.json: missing"):
         load_lora(gpt2, tmp_path)

@@ -23,6 +23,10 @@ from tokenloom.tokens.text import Tokenizer
 from tokenloom.tokens.tools import tool_format, tool_prompt
 from tokenloom.train.spans import Chat, RowRefused, Span, grown_span, marked, marked_spans, open_chat
 
+TOO_LONG = "too long"
+NOTHING = "nothing to learn"
+UNSPELT = "cannot be encoded"
+
 __all__ = ["RenderSettings", "Rendered", "RowRefused", "render", "render_all"]
 
 
@@ -34,13 +38,13 @@ class RenderSettings:
     """assistant: all its turns; last: its last turn alone; all: every token, the prompts' too."""
     max_tokens: int | None = None
     """Ids a row may have; None = any number."""
-    too_long: Literal["drop", "cut"] = "drop"
-    """drop: a longer row is refused; cut: its end is cut off."""
+    too_long: Literal["refuse", "cut"] = "refuse"
+    """refuse: a longer row is dropped; cut: its end is cut off."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further variables for the template, such as {"enable_thinking": false}."""
 
     def __post_init__(self) -> None:
-        allowed = {"learn": ("assistant", "last", "all"), "too_long": ("drop", "cut")}
+        allowed = {"learn": ("assistant", "last", "all"), "too_long": ("refuse", "cut")}
         for name, values in allowed.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name}: found {getattr(self, name)!r}; allowed: {', '.join(values)}")
@@ -72,7 +76,7 @@ def render(conversation: Conversation, tokenizer: Tokenizer, settings: RenderSet
         raise ValueError("template: this model has no chat template; give it one (train.templates)")
     messages = [{k: v for k, v in turn.items() if k != "weight"} for turn in conversation.messages]
     if not messages:
-        raise RowRefused("messages: none")
+        raise RowRefused(NOTHING, "it has no messages")
     tools = conversation.tools or None
     try:
         ids = encode_chat(tokenizer, messages, tools, False, **settings.options)
@@ -80,7 +84,7 @@ def render(conversation: Conversation, tokenizer: Tokenizer, settings: RenderSet
     except RowRefused:
         raise
     except ValueError as error:
-        raise RowRefused(str(error)) from error
+        raise RowRefused(UNSPELT, str(error)) from error
     if settings.learn == "all":
         learned, stops, as_served = np.ones(len(ids), bool), _stops(tokenizer, ids), True
     else:
@@ -101,7 +105,7 @@ def render_all(
         try:
             row = render(conversation, tokenizer, settings)
         except RowRefused as error:
-            on_drop(Dropped(str(error), conversation.source))
+            on_drop(Dropped(error.reason, conversation.source, error.detail))
             continue
         yield row
 
@@ -189,7 +193,7 @@ def _places(
         if found is not None:
             at = dict(zip(cuts, np.cumsum([0, *map(len, parts)]).tolist(), strict=True))
             return found[0], found[1], [(at[a], at[b]) for a, b in spans]
-    raise RowRefused("text: its ids do not spell it, as the tokenizer changes or does not know some of it")
+    raise RowRefused(UNSPELT, "its ids do not spell it: the tokenizer changes or does not know some of it")
 
 
 def _form(name: Any) -> Callable[[str], str]:
@@ -224,12 +228,12 @@ def _sized(row: Rendered, settings: RenderSettings) -> Rendered:
     """The row within max_tokens; RowRefused where it is too long or nothing of it would be learned."""
     most = settings.max_tokens
     cut = 0 if most is None else max(0, len(row.ids) - most)
-    if cut and settings.too_long == "drop":
-        raise RowRefused(f"too long: more than {most} tokens")
+    if cut and settings.too_long == "refuse":
+        raise RowRefused(TOO_LONG, f"{len(row.ids)} ids, {most} allowed")
     if not row.learned[1:].any():  # the first id is never a target
-        raise RowRefused("nothing to learn: no answer of the assistant's that a prompt asks for")
+        raise RowRefused(NOTHING, "no answer of the assistant's that a prompt asks for")
     if not cut:
         return row
     if not row.learned[1:most].any():
-        raise RowRefused(f"nothing to learn within {most} tokens: the prompt fills them")
+        raise RowRefused(NOTHING, f"the prompt fills the {most} ids of a row")
     return replace(row, ids=row.ids[:most], learned=row.learned[:most], cut=cut)

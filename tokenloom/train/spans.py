@@ -29,8 +29,18 @@ _END = re.compile(r"\{%([-+]?)\s*endgeneration\s*([-+]?)%\}")
 _MACRO = "{%% macro loom_generation() %%}%s{{ caller() }}%s{%% endmacro %%}\n"
 
 
+REFUSED = "refused by the template"
+UNLIKE = "written otherwise than its prompt"
+UNMARKED = "not marked by the template"
+
+
 class RowRefused(ValueError):
-    """One conversation cannot be learned from; the message is the reason."""
+    """One conversation cannot be learned from."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        """reason: one of a short list, to be counted."""
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ def open_chat(
     try:
         text = template.render(turns, tools, False, **options)
     except TemplateRefused as error:
-        raise RowRefused(str(error)) from error
+        raise RowRefused(REFUSED, str(error)) from error
     return Chat(template, turns, tools, options, text, control)
 
 
@@ -86,7 +96,7 @@ def marked_spans(chat: Chat) -> dict[int, Span]:
     twin = ChatTemplate({**chat.template.templates, name: source}, chat.template.variables)
     text = twin.render(chat.turns, chat.tools, False, **chat.options)
     if _without(text, start, stop) != chat.text:
-        raise RowRefused("template: its {% generation %} marks do not stand around what is written")
+        raise RowRefused(UNMARKED, "the {% generation %} marks do not stand around what is written")
     spans: list[Span] = []
     at = 0
     for piece in re.split(f"({start}[^{start}{stop}]*{stop})", text):
@@ -96,7 +106,8 @@ def marked_spans(chat: Chat) -> dict[int, Span]:
         at += size
     if len(spans) != len(chat.answers):
         raise RowRefused(
-            f"template: marks {len(spans)} answers with {{% generation %}}, but there are {len(chat.answers)}"
+            UNMARKED,
+            f"{{% generation %}} marks {len(spans)} answers, but there are {len(chat.answers)}",
         )
     return dict(zip(chat.answers, spans, strict=True))
 
@@ -121,7 +132,7 @@ def grown_span(chat: Chat, i: int) -> Grown:
     try:
         prompt, grown = chat.render(chat.turns[:i], True), chat.render(chat.turns[: i + 1], False)
     except TemplateRefused as error:
-        raise RowRefused(f"turn {i}: its prompt cannot be rendered: {error}") from error
+        raise RowRefused(REFUSED, f"the prompt of turn {i} cannot be rendered: {error}") from error
     if grown.startswith(prompt):
         if chat.text.startswith(grown):
             return Grown((len(prompt), len(grown)), True)
@@ -132,8 +143,9 @@ def grown_span(chat: Chat, i: int) -> Grown:
         if found is not None:
             return found
     raise RowRefused(
-        "template: it writes this turn otherwise than the prompt that is sent for it; learn the last turn "
-        "alone, or give the template {% generation %} marks"
+        UNLIKE,
+        f"the template's prompt for turn {i} is not how the whole goes on; learn the last turn alone, or give "
+        "the template {% generation %} marks",
     )
 
 
@@ -200,7 +212,7 @@ def _free(chat: Chat) -> tuple[str, str]:
     """Two noncharacters that the text does not hold."""
     free = [mark for mark in NONCHARACTERS if mark not in chat.text][:2]
     if len(free) < 2:
-        raise RowRefused("text: holds nearly every noncharacter U+FDD0 to U+FDEF")
+        raise RowRefused(UNLIKE, "the text holds nearly every noncharacter U+FDD0 to U+FDEF")
     return free[0], free[1]
 
 
