@@ -18,7 +18,7 @@ from typing import Any
 
 from tokenloom.data.documents import Item, Reading
 from tokenloom.data.record import BadRecord, DataError, Row
-from tokenloom.data.structured import check_columns
+from tokenloom.data.structured import check_columns, without_null
 
 PREFIX = "hub:"
 _NAME = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?(?P<rest>(:[\w.+-]*){0,2})")
@@ -90,7 +90,11 @@ def hub_rows(name: str, how: Reading) -> Iterator[Item]:
             return
         number += 1
         place = f"{label}:{number}"
-        yield Row(value, place) if isinstance(value, dict) else BadRecord(place, "it is no row of a table")
+        yield (
+            Row(without_null(value), place)
+            if isinstance(value, dict)
+            else BadRecord(place, "it is no row of a table")
+        )
 
 
 def _resolved(wanted: HubSet, open_name: bool) -> HubSet:

@@ -284,12 +284,23 @@ def parquet_rows(file: File, how: Reading) -> Iterator[Item]:
             for batch in table.iter_batches(batch_size=256):
                 for value in batch.to_pylist():
                     row += 1
-                    yield Row(value, f"{file.path}:{row}")
+                    yield Row(without_null(value), f"{file.path}:{row}")
     except (pa.ArrowException, *damage()) as error:
         yield BadRecord(f"{file.path}:{row + 1}", f"the Parquet file is damaged from here on: {error}")
     else:
         if source is plain:
             how.report(file.size)
+
+
+def without_null(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose nested objects lack the nulls that a table fills in for fields only other rows have."""
+    return {key: _bare(value) if isinstance(value, (dict, list)) else value for key, value in row.items()}
+
+
+def _bare(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _bare(field) for key, field in value.items() if field is not None}
+    return [_bare(one) for one in value] if isinstance(value, list) else value
 
 
 def _unpack(file: File, how: Reading, spool: Any) -> Any:
