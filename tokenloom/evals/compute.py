@@ -6,6 +6,7 @@ or an engine's core. Not the metrics.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -290,6 +291,8 @@ class CoreWriter:
         self._core = core
         self._tokenizer = tokenizer
         self._stop_ids = tuple(tokenizer.eos_ids if stop_ids is None else stop_ids)
+        # Never one twice: the core may still have news of an answer that a stop text ended.
+        self._names = itertools.count()
 
     @property
     def context(self) -> int:
@@ -310,8 +313,8 @@ class CoreWriter:
             raise ValueError(f"max_tokens: found {max_tokens}; allowed: 1 or more")
         drafts: dict[str, list[_Draft]] = {}
         try:
-            for at, ids in enumerate(prompts):
-                name = f"evals-{at}"
+            for ids in prompts:
+                name = f"evals-{next(self._names)}"
                 self._core.add(
                     Request(name, "evals", tuple(ids), max_tokens, sampling, seed, n, stop_ids=self._stop_ids)
                 )
