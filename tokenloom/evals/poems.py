@@ -1,9 +1,9 @@
 """How well a model foretells verse: bits for each character of a poem's body, its title and form given.
 
-Not a judgement of what a model writes, but for the rules it keeps (`verse_shares`). Each poem is scored alone, from its first control
-token; counted are the bits of the ids of its body, divided by the body's characters with their punctuation,
-line breaks left out. The whole counts every id but the first (title, form, body and end) over the characters
-of title, form and body.
+Not a judgement of what a model writes, but for the rules it keeps (`verse_shares`). Each poem is scored
+alone, from its first control token; counted are the bits of the ids of its body, divided by the body's
+characters with their punctuation, line breaks left out. The whole counts every id but the first (title, form,
+body and end) over the characters of title, form and body.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def characters(body: str) -> int:
 
 
 def verse_shares(poems: Iterable[tuple[str, str]]) -> dict[str, dict[str, float]]:
-    """Form -> the share of (body, form) that keep its rules of lines, lengths, rhyme and tones, and all of them.
+    """Form -> the shares of (body, form) that keep its rules of lines, lengths, rhyme, tones, and all.
 
     All ci are one form; `n` says how many poems a form has. Forms without rules (a ci whose tune has no usual
     arrangement) are left out. `all` is of every poem; a rule that a form lacks is not counted there.
