@@ -131,6 +131,8 @@ def clean_batch(records: Sequence[Record], each: Sequence[Step], settings: Clean
     keys = [exact_key(record.text) for record in kept]
     rules = settings.duplicates
     found = None
+    if rules and rules.exact:
+        report.step("exact")  # named first, since it runs first
     if rules and rules.near:
         begun = time.perf_counter()
         found = signatures([record.text for record in kept], rules)

@@ -1,9 +1,9 @@
 """Which language a text is in: English, Chinese, code, or another. Not a translation of one into another.
 
-py3langid decides among 97 languages: its model (4.6 MB, arrays, no pickle) lies inside its package, it needs
-numpy alone and reads 1,000 to 2,000 texts a second. lingua's wheel is 96 MB; fastText's model has to be
-downloaded. Where the script decides by itself, it does: a text in Han characters without kana is Chinese,
-classical or modern, which classifiers trained on news are unsure of. Source: Lui and Baldwin 2012, langid.py.
+py3langid decides among 97 languages: its model (4.6 MB, arrays, no pickle) lies inside its package and it
+needs numpy alone. lingua's wheel is 96 MB; fastText's model has to be downloaded. Where the script decides by
+itself, it does: a text in Han characters without kana is Chinese, classical or modern, which a classifier
+trained on news is unsure of. Source: Lui and Baldwin 2012, langid.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from tokenloom.data.spans import words
 
 CHINESE, ENGLISH, CODE, UNKNOWN = "zh", "en", "code", "unknown"
-SAMPLE = 1_000
+SAMPLE = 400
 """Characters looked at, at the head; half as many again from the middle."""
 CODE_ENDINGS = re.compile(
     r"\.(pyi?|[ch]|cc|[ch]pp|cu|rs|go|java|kt|scala|m?js|[jt]sx?|rb|php|p[lm]|lua|sh|bash|sql|r|jl|swift|m|cs"
@@ -64,11 +64,11 @@ def identify(text: str, source: str = "", meta: Mapping[str, Any] | None = None)
     The confidence is py3langid's normalised probability; where the script decides, the share of its letters;
     for code the share of lines that look like code (1.0 where the file's ending says it).
     """
-    sample = text if len(text) <= 2 * SAMPLE else text[:SAMPLE] + "\n" + _middle(text)
     if named_code(source, meta):
         return Guess(CODE, 1.0)
-    if (share := code_share(sample)) >= 0.5:
+    if (share := code_share(text[: 4 * SAMPLE])) >= 0.5:
         return Guess(CODE, round(share, 3))
+    sample = text if len(text) <= 2 * SAMPLE else text[:SAMPLE] + "\n" + _middle(text)
     spans = words(sample)
     if not spans.n_letters:
         return Guess(UNKNOWN, 0.0)

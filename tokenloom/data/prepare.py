@@ -1,4 +1,4 @@
-"""From records to a clean, deduplicated, split set on disk. Not the rules (`clean.py`) nor ids (`tokenise.py`).
+"""From records to a clean, deduplicated, split set on disk. Not the rules, which are `clean.py`'s.
 
 A folder of
 
@@ -268,7 +268,8 @@ class _Writer:
         twin = self.seen.offer(key, signature, bands)
         exact = twin is not None and twin.exact
         if rules.exact:
-            step = self.report.step("exact", "texts that are there already, but for case and white space")
+            step = self.report.step("exact")
+            step.title = "texts that are there already, but for case and white space"
             step.seen += 1
             if twin is not None and exact:
                 step.drop("exact_duplicate", record.source, record.text, f"as {self.places[twin.number]}")

@@ -40,7 +40,7 @@ class Scrub:
         for place, found, known in (("kinds", self.kinds, KINDS), ("style", (self.style,), get_args(Style))):
             for each in found:
                 if each not in known:
-                    raise ValueError(f"clean.scrub.{place}: found {each!r}; {_allowed(each, list(known))}")
+                    raise ValueError(f"clean.scrub.{place}: found {each!r}; {allowed(each, list(known))}")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def clean_settings(table: Mapping[str, Any] | None = None, **keywords: Any) -> C
     values = {**(table or {}), **keywords}
     preset = values.pop("preset", "web")
     if preset not in PRESETS:
-        raise ValueError(f"clean.preset: found {preset!r}; {_allowed(str(preset), list(PRESETS))}")
+        raise ValueError(f"clean.preset: found {preset!r}; {allowed(str(preset), list(PRESETS))}")
     start = PRESETS[preset]
     kinds = get_type_hints(Clean)
     _check_known("clean", values, list(kinds), extra=("preset",))
@@ -136,10 +136,11 @@ def _section(place: str, table: Mapping[str, Any], step: type, start: Any) -> An
 def _check_known(place: str, table: Mapping[str, Any], known: list[str], extra: tuple[str, ...] = ()) -> None:
     for name in table:
         if name not in known:
-            raise ValueError(f"{place}.{name}: no such setting; {_allowed(name, [*known, *extra])}")
+            raise ValueError(f"{place}.{name}: no such setting; {allowed(name, [*known, *extra])}")
 
 
-def _allowed(name: str, known: list[str]) -> str:
+def allowed(name: str, known: list[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, and all of them."""
     near = difflib.get_close_matches(name, known, 1)
     return (f"did you mean {near[0]}? " if near else "") + "Allowed are " + ", ".join(known)
 
