@@ -106,6 +106,7 @@ class Trainer:
         """Leaves the mean's gradient in the player's weights; answers mean loss, count, mean figures."""
         total, count = 0.0, 0
         figures: dict[str, list[float]] = {}
+        self._forget(player)  # what another player's loss left in these weights
         for batch in batches:
             loss, n, more = self.objective.loss(player, batch)
             value = float(loss.detach())
