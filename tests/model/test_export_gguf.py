@@ -232,7 +232,7 @@ def test_wrong_input(tmp_path: Path) -> None:
         written(model, tmp_path / "m.gguf", meta={"tokenizer.ggml.tokens": ["a", "b", "c"]})
     with pytest.raises(ValueError, match=r"general\.name: found None"):
         written(model, tmp_path / "m.gguf", meta={"general.name": None})
-    with pytest.raises(ValueError, match="lm_head.* are missing"):
+    with pytest.raises(ValueError, match=r"lm_head.* are missing"):
         export_gguf(model.config, {}, tmp_path / "m.gguf", "f16", meta={})
     weight = model.model.layers[1].mlp.down_proj.weight
     with torch.no_grad():
@@ -320,7 +320,7 @@ def learn(model: Transformer, ids: list[int], steps: int = 60) -> None:
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    assert float(loss) < 0.2
+    assert float(loss.detach()) < 0.2
 
 
 @pytest.mark.slow
@@ -332,19 +332,23 @@ def test_llama_cpp_writes_the_same(name: str, tmp_path: Path) -> None:
     written(model, tmp_path / "m.gguf")
     ids = load_tokenizer(tmp_path / "m.gguf").encode(TEXT)
     learn(model, ids)
-    written(model, tmp_path / "m.gguf", overwrite=True)
+    notes = written(model, tmp_path / "m.gguf", overwrite=True).notes
     back = load_model(tmp_path / "m.gguf", "float32", "cpu")
     prompts = [ids[:20], ids[5:15]]
-    theirs = judged(tmp_path / "m.gguf", texts=[TEXT], prompts=prompts, new=40, context=128)
+    new = 40
+    if name == "mistral_window":
+        assert notes == ("llama.cpp lets every layer see all positions: past 32 it differs.",)
+        prompts, new = [ids[:10], ids[5:12]], 20
+    theirs = judged(tmp_path / "m.gguf", texts=[TEXT], prompts=prompts, new=new, context=128)
     assert theirs["ids"] == [ids]
     for prompt, found in zip(prompts, theirs["written"], strict=True):
         ours = list(prompt)
-        for _ in range(40):
+        for _ in range(new):
             ours.append(int(logits(back, torch.tensor([ours]))[0, -1].argmax()))
         assert found == ours[len(prompt) :]
-    assert theirs["written"][0][:20] == ids[20:40], "it knows the text by heart"
-    for kind in ("q8_0", "q4_1", "q5_0"):
-        written(model, tmp_path / "small.gguf", kind, overwrite=True)
-        small = judged(tmp_path / "small.gguf", texts=[TEXT], prompts=prompts[:1], new=20, context=128)
-        assert small["ids"] == [ids]
-        assert sum(a == b for a, b in zip(small["written"][0], ids[20:40], strict=True)) >= 15
+    known = ids[len(prompts[0]) :][:20]
+    assert theirs["written"][0][:20] == known, "it knows the text by heart"
+    written(model, tmp_path / "small.gguf", "q4_1")
+    small = judged(tmp_path / "small.gguf", texts=[TEXT], prompts=prompts[:1], new=20, context=128)
+    assert small["ids"] == [ids]
+    assert sum(a == b for a, b in zip(small["written"][0], known, strict=True)) >= 15

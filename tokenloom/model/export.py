@@ -158,10 +158,12 @@ def _tensors(
             f"weights: found {sorted(left)[:3]}, which a {architecture} GGUF file has no name for"
         )
     notes: tuple[str, ...] = ()
+    if config.family == "mistral" and any(config.windows):
+        notes = (f"llama.cpp lets every layer see all positions: past {max(config.windows)} it differs.",)
     if odd:
         what = f"{len(odd)} matrices ({odd[0]}, ...)" if len(odd) > 1 else odd[0]
         width = BLOCK_SIZES[TYPES[kind][0]][0]
-        notes = (f"{what} are kept in f16: rows of {kind} come in blocks of {width} weights.",)
+        notes += (f"{what} are kept in f16: rows of {kind} come in blocks of {width} weights.",)
     return found, notes
 
 
