@@ -240,13 +240,12 @@ def run_tasks(
     shots: int | None = None,
     limit: int | None = None,
     chat: bool = False,
-    seed: int = 0,
 ) -> list[TaskScore]:
     """Runs tasks by name.
 
     include: a folder of tasks of one's own (YAML), beside the harness's. shots: examples before each
     question; None = as the task says. limit: only so many questions. chat: questions go through the chat
-    template. ValueError names an unknown task.
+    template. Examples are drawn with the harness's own seeds. ValueError names an unknown task.
     """
     from lm_eval import simple_evaluate
 
@@ -258,12 +257,7 @@ def run_tasks(
         num_fewshot=shots,
         limit=limit,
         apply_chat_template=chat,
-        random_seed=seed,
-        numpy_random_seed=seed,
-        torch_random_seed=seed,
-        fewshot_random_seed=seed,
         log_samples=False,
-        verbosity=None,
     )
     return task_scores(results)
 
