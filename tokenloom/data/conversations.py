@@ -138,7 +138,8 @@ def _check_shapeless(file: str, row: Row, count: int, limits: Limits) -> None:
         has = ", ".join(map(str, row.value)) if isinstance(row.value, Mapping) else type(row.value).__name__
         raise DataError(
             f"{file}: the first {count} rows are of no shape that is known; they have: {has}. Known are "
-            "messages (OpenAI), conversations (ShareGPT), instruction and output (Alpaca), prompt and completion"
+            "messages (OpenAI), conversations (ShareGPT), instruction and output (Alpaca), prompt and "
+            "completion"
         )
 
 

@@ -37,11 +37,11 @@ def _any(value: str) -> bool:
 
 Rule = tuple[tuple[str, ...], re.Pattern[str], Callable[[str], bool]]
 _END = r"(?![A-Za-z0-9_-])"
-_START = r"(?<![A-Za-z0-9_-])"
+_START = r"(?<![A-Za-z0-9-])(?<![A-Za-z0-9]_)"
 
 
 def _rule(marks: str, pattern: str, check: Callable[[str], bool] = _mixed) -> Rule:
-    return tuple(marks.split()), re.compile(pattern), check
+    return tuple(marks.split()), re.compile(_START + pattern), check
 
 
 RULES: tuple[Rule, ...] = (
@@ -49,7 +49,7 @@ RULES: tuple[Rule, ...] = (
     _rule("AKIA ASIA ABIA ACCA", r"(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}(?![A-Za-z0-9])" , _any),
     _rule(
         "secret_access_key SecretAccessKey SECRET_ACCESS_KEY",
-        r"(?i:secret_?access_?key)[\"']?\s{0,3}[=:]\s{0,3}[\"']?([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])",
+        r"(?i:[a-z]{0,20}_?secret_?access_?key)[\"']?\s{0,3}[=:]\s{0,3}[\"']?([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])",
     ),
     _rule("ghp_ gho_ ghu_ ghs_ ghr_", r"gh[pousr]_[A-Za-z0-9]{36,251}" + _END),
     _rule("github_pat_", r"github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{40,64}" + _END),
@@ -86,9 +86,6 @@ def keys(text: str) -> Iterator[Found]:
             for match in pattern.finditer(text):
                 group = pattern.groups
                 start, stop = match.span(group)
-                before = text[start - 1 : start] if start else ""
-                if not group and before.isascii() and (before.isalnum() or before in ("_", "-")):
-                    continue
                 if check(match[group]):
                     yield Found("key", start, stop, match[group])
     if "PRIVATE KEY" in text:

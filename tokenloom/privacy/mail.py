@@ -30,12 +30,8 @@ def emails(text: str) -> Iterator[Found]:
         if (domain := _DOMAIN.match(text, at + 1)) and (start := _local_start(text, at)) < at:
             stop = domain.end()
             after = text[stop : stop + 1]
-            ending = text[stop - 24 : stop].rpartition(".")[2].lower()
-            if (
-                after not in ("(", "_", "@")
-                and ending not in _NO_DOMAINS
-                and not _is_user(text, start, at, stop)
-            ):
+            no_one = domain[0].lower().endswith(_NO_DOMAINS)
+            if not no_one and after not in ("(", "_", "@") and not _is_user(text, start, at, stop):
                 yield Found("email", start, stop, text[start:stop])
         at = text.find("@", at + 1)
 

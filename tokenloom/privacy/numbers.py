@@ -67,7 +67,7 @@ def _international(text: str, start: int, stop: int) -> Found | None:
     end = match.end()
     while end - start > 7:  # what follows a number may look like more of it
         lone = re.search(r"\.[0-9](?![0-9])", text[start:end])  # a decimal, +352.5
-        if not lone and free(text, start, end) and _valid(text[start:end], None):
+        if not lone and free(text, start, end, joins=".-:") and _valid(text[start:end], None):
             return Found("phone", start, end, text[start:end])
         end = max(text.rfind(mark, start, end) for mark in " -.(")
         end = len(text[:end].rstrip(" -.(")) if end > start else -1
@@ -158,8 +158,8 @@ def cards(text: str, places: list[tuple[int, int]]) -> Iterator[Found]:
             if (
                 _has_issuer(number)
                 and luhn.is_valid(number)
-                and len(set(number)) > 2
-                and free(text, *match.span(), left="+$€£¥￥")
+                and len(set(number)) > 1
+                and free(text, *match.span(), left="+#$€£¥￥")
                 and not in_address(text, match.start())
             ):
                 yield Found("card", *match.span(), match[0])
