@@ -17,13 +17,14 @@ from tokenloom.data.pack import Batches, Rows
 from tokenloom.model.features import ModelConfig
 from tokenloom.model.transformer import Transformer, init_weights
 from tokenloom.train.checkpoint import checkpoints
+from tokenloom.train.execute import resumed, train
 from tokenloom.train.fit import StoppedOnNaN
 from tokenloom.train.loop import Trainer
 from tokenloom.train.loss import summed_loss
 from tokenloom.train.objective import NextId
 from tokenloom.train.recipe import OptimPart
 from tokenloom.train.scale import Sizes
-from tokenloom.train.start import assemble, resumed, train
+from tokenloom.train.start import assemble
 
 CONFIG = ModelConfig(
     n_layer=2, n_head=2, n_kv_head=1, dim=32, head_dim=16, ffn_dim=64, vocab_size=300, context=64, tied=True

@@ -9,10 +9,11 @@ import pytest
 from tiny_training import WORDS, tiny_recipe, tiny_shards, tiny_tokenizer
 
 from tokenloom.config import fill, read_recipe, to_toml
+from tokenloom.train.execute import train
 from tokenloom.train.optim import rate
 from tokenloom.train.recipe import ModelPart, OptimPart, Recipe
 from tokenloom.train.scale import fresh_config, sizes
-from tokenloom.train.start import assemble, train
+from tokenloom.train.start import assemble
 
 
 def written(tmp_path: Path, text: str) -> Path:

@@ -32,9 +32,9 @@ def train(
     nothing had happened.
     """
     from tokenloom.config import read_recipe
+    from tokenloom.train.execute import resumed
+    from tokenloom.train.execute import train as run
     from tokenloom.train.recipe import Recipe
-    from tokenloom.train.start import resumed
-    from tokenloom.train.start import train as run
 
     if resume:
         if changes:
@@ -48,6 +48,6 @@ def train(
     place, outcome = run(asked, folder)
     last = ", ".join(f"{k} {v:.4g}" for k, v in outcome.last.items())
     if outcome.finished:
-        typer.echo(f"The model is in {place / 'model'} ({outcome.step} steps{'; ' + last if last else ''}).")
+        typer.echo(f"Done: {place} ({outcome.step} steps{'; ' + last if last else ''}).")
     else:
         typer.echo(f"Stopped ({outcome.why}) at step {outcome.step}; go on with: loom train {place} --resume")

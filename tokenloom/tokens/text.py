@@ -196,6 +196,17 @@ class Tokenizer:
             raise ValueError("tokens: found one twice, or ids with gaps; allowed: different ones")
         return Tokenizer(backend, **self._made_of)
 
+    def with_template(self, source: str, end: str) -> Tokenizer:
+        """A tokenizer with this chat template, whose turns end with the control token `end`."""
+        id = self.id_of(end)
+        if id is None:
+            raise ValueError(f"end: found {end!r}, which has no id; `with_special` gives it one")
+        made = dict(self._made_of)
+        made["named"] = {**made["named"], "eos_token": id}
+        made["ends"] = tuple(dict.fromkeys([id, *self.eos_ids]))
+        made["templates"] = {"default": source}
+        return Tokenizer(tokenizers.Tokenizer.from_str(self.json()), **made)
+
     def json(self) -> str:
         """The tokenizer in the `tokenizers` library's own format (tokenizer.json)."""
         return str(self._backend.to_str())

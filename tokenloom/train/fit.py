@@ -83,11 +83,12 @@ def fit(
     evaluate: Evaluation | None = None,
     samples: Samples | None = None,
     progress: Mapping[str, Any] | None = None,
-    log_every: int = 1,
+    step_tokens: int = 0,
 ) -> Outcome:
     """Trains to the end or until it must stop; the last checkpoint is that of the last step.
 
-    progress: what `Trainer.load` answered, to go on. Raises StoppedOnNaN, OSError when a disk is full.
+    progress: what `Trainer.load` answered, to go on. step_tokens: ids a step reads, for the rates told; 0 =
+    what it learns. Raises StoppedOnNaN, OSError when a disk is full.
     """
     state = _Progress(**(progress or {}))
     begun = saved = time.monotonic()
@@ -96,9 +97,9 @@ def fit(
     with _signals() as stop:
         while trainer.step_number < steps:
             step = _step(trainer, journal)
-            state.tokens += step.count
+            state.tokens += step_tokens or step.count
             state.seconds += step.seconds
-            tok_s = step.count / step.seconds
+            tok_s = (step_tokens or step.count) / step.seconds
             bar.update(step.number, step.loss, tok_s)
             line: dict[str, Any] = {}
             last = step.number == steps
@@ -113,8 +114,7 @@ def fit(
                     line["samples"] = samples()
                 for sample in line["samples"]:
                     bar.note(f"{sample['prompt']} → {sample['text']}")
-            if line or last or step.number % log_every == 0:
-                journal.log(_line(step, state, tok_s) | line)
+            journal.log(_line(step, state, tok_s) | line)
             if run.patience and state.worse >= run.patience:
                 why = "patience"
             elif stop:

@@ -17,6 +17,8 @@ class ModelPart:
     """Folder, GGUF file or name of the model to start from; empty = fresh weights."""
     tokenizer: str = ""
     """Folder of the tokenizer; empty = that of `start`."""
+    new_tokens: tuple[str, ...] = ()
+    """Control tokens added to those of `start`; the model grows rows for them."""
     depth: int = 0
     """The one dial: layers, from which width, heads, batch, learning rate and tokens follow; 0 = by hand."""
     n_layer: int = 0
@@ -49,6 +51,9 @@ class DataPart:
     """Share of the rows each of `train` gives; empty = by their size. Replay is a second entry here."""
     held_out: tuple[str, ...] = ()
     """Shards (for sft also conversations) that are only measured."""
+    watch: tuple[str, ...] = ()
+    """Fine-tunes: shards of general text, measured before and after to see what is forgotten; empty = prose
+    that comes with Python."""
     context: int = 512
     """Ids in a row."""
     pack: bool = True

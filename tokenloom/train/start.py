@@ -1,40 +1,40 @@
-"""A recipe -> the parts of a run, put together: tokenizer, model, data, objective, trainer, run folder.
+"""A recipe -> the parts of a run, put together: tokenizer, model, data, objective, trainer.
 
-Not the loop. What is checked here is checked before the first step, and nothing is written before that.
+Not the run itself (train.execute). What is checked here is checked before anything is written.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from tokenloom.config import to_toml
 from tokenloom.data.pack import Batches
-from tokenloom.data.shards import Shards, open_shards
+from tokenloom.data.shards import Shards
 from tokenloom.hub import find
+from tokenloom.model.extend import extend_vocabulary
 from tokenloom.model.features import ModelConfig
 from tokenloom.model.load import load_model, pick_device, pick_dtype
-from tokenloom.model.save import save_model
 from tokenloom.model.transformer import Transformer, init_weights
-from tokenloom.tokens.folder import tokenizer_files
 from tokenloom.tokens.text import Tokenizer, load_tokenizer
 from tokenloom.train.allocator import keep_memory
-from tokenloom.train.checkpoint import checkpoints
-from tokenloom.train.evaluate import held_out, sample_texts
-from tokenloom.train.fit import Outcome, fit
+from tokenloom.train.forgetting import watched
 from tokenloom.train.loop import Trainer
+from tokenloom.train.lora import LoraSettings, add_lora, int8_base
 from tokenloom.train.objective import NextId
-from tokenloom.train.peak import peak
-from tokenloom.train.progress import TrainingBar
 from tokenloom.train.recipe import Recipe
-from tokenloom.train.run import RunFolder
 from tokenloom.train.scale import Sizes, fresh_config, resolved, sizes
+from tokenloom.train.sets import (
+    Conversations,
+    documents_of,
+    is_shards,
+    kept_shards,
+    named_shards,
+    read_rendered,
+)
+from tokenloom.train.templates import with_template
 
 
 @dataclass
@@ -48,6 +48,10 @@ class Parts:
     sizes: Sizes
     batches: Batches
     held_out: list[Shards]
+    watched: tuple[list[Shards], str] | None
+    """Fine-tunes: general text and what it is."""
+    conversations: Conversations | None
+    """sft: what the files gave, for the preflight."""
     objective: NextId
     trainer: Trainer
 
@@ -57,24 +61,19 @@ def assemble(recipe: Recipe) -> Parts:
     keep_memory()
     if recipe.run.threads:
         torch.set_num_threads(recipe.run.threads)
-    tokenizer = _tokenizer(recipe)
-    model = _model(recipe, tokenizer)
-    train = [_shards(path, tokenizer, "data.train") for path in recipe.data.train]
-    if not train:
-        raise ValueError("data.train: found nothing; allowed: folders of token shards (`loom data prepare`)")
-    batches = Batches(
-        _weighted(train, recipe),
-        context=recipe.data.context,
-        rows=recipe.run.rows,
-        seed=recipe.seed,
-        pack=recipe.data.pack,
-    )
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    found = sizes(recipe, model.config.n_params, trained, batches.tokens_per_epoch)
     device = pick_device(recipe.run.device)
     dtype = pick_dtype(recipe.run.dtype, device)
     if dtype == torch.float16:
         raise ValueError("run.dtype: float16 needs loss scaling; allowed: auto, float32, bfloat16")
+    tokenizer = _tokenizer(recipe)
+    train, conversations = _train_sets(recipe, tokenizer)
+    model = _model(recipe, tokenizer)
+    if recipe.lora.rank:
+        _put_lora(model, recipe)
+    data = recipe.data
+    batches = Batches(train, context=data.context, rows=recipe.run.rows, seed=recipe.seed, pack=data.pack)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    found = sizes(recipe, model.config.n_params, trained, batches.tokens_per_epoch)
     objective = NextId(model, dtype, recipe.run.loss_rows, recipe.run.compile)
     return Parts(
         recipe=resolved(recipe, found),
@@ -82,7 +81,9 @@ def assemble(recipe: Recipe) -> Parts:
         model=model,
         sizes=found,
         batches=batches,
-        held_out=[_shards(path, tokenizer, "data.held_out") for path in recipe.data.held_out],
+        held_out=[_one_set(path, recipe, tokenizer, "data.held_out")[0] for path in data.held_out],
+        watched=watched(data.watch, tokenizer) if recipe.model.start else None,
+        conversations=conversations,
         objective=objective,
         trainer=Trainer(objective, batches.batch, found, recipe.optim, recipe.run.average),
     )
@@ -91,10 +92,48 @@ def assemble(recipe: Recipe) -> Parts:
 def _tokenizer(recipe: Recipe) -> Tokenizer:
     part = recipe.model
     if part.tokenizer:
-        return load_tokenizer(Path(part.tokenizer).expanduser())
-    if part.start:
-        return load_tokenizer(find(part.start).path)
-    raise ValueError("model: found neither tokenizer nor start; allowed: a tokenizer's folder, or a model's")
+        found = load_tokenizer(Path(part.tokenizer).expanduser())
+    elif part.start:
+        found = load_tokenizer(find(part.start).path)
+    else:
+        raise ValueError(
+            "model: found neither tokenizer nor start; allowed: a tokenizer's folder, or a model's"
+        )
+    if recipe.objective == "sft" and found.template is None:
+        found = with_template(found)
+    return found.with_special(part.new_tokens) if part.new_tokens else found
+
+
+def _train_sets(
+    recipe: Recipe, tokenizer: Tokenizer
+) -> tuple[list[tuple[Shards, float]], Conversations | None]:
+    """The shards to learn from with their weights; and what files of conversations gave."""
+    paths, weights = recipe.data.train, recipe.data.weights
+    if not paths:
+        raise ValueError("data.train: found nothing; allowed: folders of token shards (`loom data prepare`)")
+    if weights and len(weights) != len(paths):
+        raise ValueError(
+            f"data.weights: found {len(weights)}; allowed: one for each of the {len(paths)} in train"
+        )
+    found = [_one_set(path, recipe, tokenizer, "data.train") for path in paths]
+    rows = [more for _, more in found if more is not None]
+    conversations = None
+    if rows:
+        conversations = Conversations([r for c in rows for r in c.rows], [d for c in rows for d in c.dropped])
+    shards = [one for one, _ in found]
+    return list(zip(shards, weights or [float(s.n_tokens) for s in shards], strict=True)), conversations
+
+
+def _one_set(
+    path: str, recipe: Recipe, tokenizer: Tokenizer, field: str
+) -> tuple[Shards, Conversations | None]:
+    if is_shards(path) or recipe.objective != "sft":
+        return named_shards(path, tokenizer, field), None
+    found = read_rendered([path], tokenizer, recipe.data)
+    if not any(row.learned[1:].any() for row in found.rows):
+        why = f"; the first was dropped as {found.dropped[0]}" if found.dropped else ""
+        raise ValueError(f"{field}: {path} gives no conversation with anything to learn{why}")
+    return kept_shards(documents_of(found.rows), tokenizer), found
 
 
 def _model(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
@@ -106,6 +145,8 @@ def _model(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
         if by_hand:
             raise ValueError(f"model.{by_hand[0]}: found with model.start; a model's sizes are its own")
         model = load_model(find(part.start).path, dtype="float32", device=str(device))
+        if part.new_tokens or recipe.objective == "sft":  # a template may bring tokens, too
+            extend_vocabulary(model, max(model.config.vocab_size, tokenizer.vocab_size), recipe.seed)
     else:
         model = Transformer(_fresh(recipe, tokenizer))
         init_weights(model, recipe.seed)
@@ -118,7 +159,27 @@ def _model(recipe: Recipe, tokenizer: Tokenizer) -> Transformer:
         raise ValueError(
             f"data.context: found {recipe.data.context}; the model has {model.config.context} positions"
         )
+    if recipe.objective == "sft":  # an answer ends where its template ends a turn
+        ends = dict.fromkeys([*tokenizer.eos_ids, *model.config.eos_ids])
+        model.config = replace(model.config, eos_ids=tuple(ends))
     return model.train()
+
+
+def _put_lora(model: Transformer, recipe: Recipe) -> None:
+    part = recipe.lora
+    if recipe.model.new_tokens:
+        raise ValueError(
+            "model.new_tokens: found with lora.rank; new rows need the whole model to be trained"
+        )
+    if not recipe.model.start:
+        raise ValueError("lora.rank: found without model.start; LoRA needs a model to start from")
+    if part.int8:
+        int8_base(model)
+    add_lora(
+        model,
+        LoraSettings(part.rank, part.alpha or 2.0 * part.rank, part.dropout, part.targets),
+        seed=recipe.seed,
+    )
 
 
 def _fresh(recipe: Recipe, tokenizer: Tokenizer) -> ModelConfig:
@@ -126,113 +187,3 @@ def _fresh(recipe: Recipe, tokenizer: Tokenizer) -> ModelConfig:
     ends = tuple(tokenizer.eos_ids)
     context = recipe.data.context
     return fresh_config(recipe.model, rows, context, ends, tokenizer.bos_id, tokenizer.pad_id)
-
-
-def _shards(path: str, tokenizer: Tokenizer, field: str) -> Shards:
-    shards = open_shards(Path(path).expanduser())
-    if shards.tokenizer_hash != tokenizer.hash:
-        raise ValueError(
-            f"{field}: {path} was made with another tokenizer ({shards.tokenizer_hash[:12]}..., the model's "
-            f"is {tokenizer.hash[:12]}...); make it again with this one (`loom data prepare`)"
-        )
-    return shards
-
-
-def _weighted(train: list[Shards], recipe: Recipe) -> list[tuple[Shards, float]]:
-    weights = recipe.data.weights or tuple(float(max(1, shards.n_tokens)) for shards in train)
-    if len(weights) != len(train):
-        raise ValueError(
-            f"data.weights: found {len(weights)}; allowed: one for each of the {len(train)} in train"
-        )
-    return list(zip(train, weights, strict=True))
-
-
-def train(recipe: Recipe, resume: Path | None = None) -> tuple[Path, Outcome]:
-    """Runs a recipe to its end, or goes on with the run in `resume`; answers the run's folder.
-
-    A finished run's folder holds the model. Raises ValueError and OSError as its parts do.
-    """
-    parts = assemble(recipe)
-    step, progress = 0, None
-    if resume is not None:
-        found = checkpoints(resume / "checkpoints")
-        if found:
-            progress = parts.trainer.load(found[-1])
-            step = parts.trainer.step_number
-        folder = RunFolder.open(resume, step)
-    else:
-        root = Path(recipe.run.root).expanduser() if recipe.run.root else None
-        folder = RunFolder.create(recipe.name, to_toml(parts.recipe), root, seeds={"seed": recipe.seed})
-    with folder:
-        outcome = _fit(parts, folder, step, progress)
-        if outcome.finished:
-            publish(parts, folder.path / "model")
-        else:
-            folder.close("stopped", outcome.why)
-    return folder.path, outcome
-
-
-def _fit(parts: Parts, folder: RunFolder, step: int, progress: Mapping[str, Any] | None) -> Outcome:
-    run, config = parts.recipe.run, parts.model.config
-    dtype = "float32" if parts.objective.dtype == torch.float32 else "bfloat16"
-    best = peak(dtype, str(parts.model.device)).flops
-    per_token = 6.0 * config.n_params + 6.0 * config.n_layer * config.dim * parts.sizes.context
-    with TrainingBar(parts.sizes.steps, step, flops_per_token=per_token, peak_flops=best) as bar:
-        rows = max(1, run.rows)
-        return fit(
-            parts.trainer,
-            folder,
-            run,
-            bar,
-            evaluate=(
-                (
-                    lambda: held_out(
-                        parts.objective, "model", parts.held_out, parts.sizes.context, rows, run.eval_tokens
-                    )
-                )
-                if parts.held_out
-                else None
-            ),
-            samples=(
-                (
-                    lambda: sample_texts(
-                        parts.model, parts.tokenizer, run.samples, run.sample_tokens, parts.recipe.seed
-                    )
-                )
-                if run.samples
-                else None
-            ),
-            progress=progress,
-        )
-
-
-def publish(parts: Parts, place: Path) -> Path:
-    """The model folder of what was trained: averaged weights where an average was kept, in bfloat16."""
-    files = tokenizer_files(parts.tokenizer)
-    with parts.trainer.averaged():
-        return save_model(parts.model, place, files=files, card=card(parts), overwrite=True)
-
-
-def card(parts: Parts) -> str:
-    """The front matter and facts of a model card; `loom report` adds the scores."""
-    recipe, config, found = parts.recipe, parts.model.config, parts.sizes
-    licence = f"license: {recipe.licence}\n" if recipe.licence else ""
-    base = f"base_model: {recipe.model.start}\n" if recipe.model.start else ""
-    about = f"{recipe.about}\n\n" if recipe.about else ""
-    return (
-        f"---\nlibrary_name: transformers\npipeline_tag: text-generation\n{licence}{base}---\n\n"
-        f"# {recipe.name}\n\n{about}"
-        f"{config.n_params / 1e6:.1f} M parameters: {config.n_layer} layers, {config.dim} wide, "
-        f"{config.n_head} heads, a vocabulary of {config.vocab_size}, a context of {config.context} "
-        f"positions. Trained with Tokenloom: objective {recipe.objective}, {found.steps} steps of "
-        f"{found.batch_tokens} ids, peak learning rate {found.lr:.3g}, {recipe.optim.kind}, "
-        f"seed {recipe.seed}.\n"
-    )
-
-
-def resumed(folder: Path, changes: Mapping[str, Any]) -> Recipe:
-    """The recipe of a run that is gone on with; only what does not change its result may differ."""
-    from tokenloom.config import read_recipe
-
-    recipe = read_recipe(Recipe, folder / "recipe.toml")
-    return dataclasses.replace(recipe, run=dataclasses.replace(recipe.run, **changes))

@@ -1,0 +1,179 @@
+"""Fine-tuning end to end at toy size: conversations in, an adapter or a model out, and what was forgotten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_training import tiny_recipe
+
+from tokenloom.config import fill, read_recipe, to_toml
+from tokenloom.model.load import load_model
+from tokenloom.model.lora import load_adapter
+from tokenloom.tokens.text import load_tokenizer
+from tokenloom.train.execute import train
+from tokenloom.train.lora import merge
+from tokenloom.train.recipe import Recipe
+from tokenloom.train.start import assemble
+
+ASKED = [("what is red?", "a rose."), ("what is blue?", "the sky."), ("what is green?", "grass.")]
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKENLOOM_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A tiny pretrained model without a chat template."""
+    place, _ = train(tiny_recipe(tmp_path, **{"run.steps": 4, "model.context": 256}))
+    return place / "model"
+
+
+def conversations(file: Path, kind: str) -> Path:
+    rows: list[dict[str, object]] = []
+    for question, answer in ASKED * 4:
+        if kind == "openai":
+            said = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+            rows.append({"messages": said})
+        elif kind == "alpaca":
+            rows.append({"instruction": question, "input": "", "output": answer})
+        else:
+            said = [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]
+            rows.append({"conversations": said})
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+def recipe(tmp_path: Path, base: Path, file: Path, **more: object) -> Recipe:
+    table: dict[str, object] = {
+        "name": "tuned",
+        "objective": "sft",
+        "model": {"start": str(base)},
+        "data": {"train": [str(file)], "held_out": [str(file)], "context": 128},
+        "optim": {"lr": 0.01, "kind": "adamw"},
+        "run": {
+            "steps": 6,
+            "rows": 2,
+            "batch_tokens": 512,
+            "dtype": "float32",
+            "threads": 1,
+            "root": str(tmp_path / "runs"),
+        },
+    }
+    return fill(Recipe, {**table, **more})
+
+
+@pytest.mark.parametrize("kind", ["openai", "alpaca", "sharegpt"])
+def test_conversations_are_learned_as_they_are(tmp_path: Path, base: Path, kind: str) -> None:
+    asked = recipe(tmp_path, base, conversations(tmp_path / "c.jsonl", kind))
+    parts = assemble(asked)
+    row = parts.batches.batch(0)
+    learned = row.targets[row.targets >= 0]
+    said = parts.tokenizer.decode([int(i) for i in learned])
+    assert "a rose." in said
+    assert "what is" not in said
+    place, outcome = train(asked)
+    first = json.loads((place / "log.jsonl").read_text().splitlines()[1])
+    assert outcome.last["held_out_loss"] < first["loss"]
+    # The base had no template: the tuned model has one, with rows for its tokens, and ends turns with it.
+    tokenizer = load_tokenizer(place / "model")
+    assert tokenizer.template is not None
+    model = load_model(place / "model", dtype="float32")
+    assert tokenizer.id_of("<|im_end|>") in model.config.eos_ids
+    assert model.config.vocab_size >= tokenizer.vocab_size
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_lora_leaves_an_adapter_that_merges_to_what_was_trained(
+    tmp_path: Path, base: Path, int8: bool
+) -> None:
+    file = conversations(tmp_path / "c.jsonl", "openai")
+    whole, _ = train(
+        recipe(
+            tmp_path,
+            base,
+            file,
+            run={
+                "steps": 1,
+                "rows": 2,
+                "batch_tokens": 512,
+                "dtype": "float32",
+                "root": str(tmp_path / "runs"),
+            },
+        )
+    )
+    asked = recipe(tmp_path, whole / "model", file, lora={"rank": 4, "int8": int8, "merge": True})
+    parts = assemble(asked)
+    trained = {n for n, p in parts.model.named_parameters() if p.requires_grad}
+    assert trained
+    assert all("lora" in name for name in trained)
+    place, _ = train(asked)
+    adapter = load_adapter(place / "adapter")
+    merged = load_model(place / "model", dtype="float32")
+    own = load_model(whole / "model", dtype="float32")
+    merge(own, adapter)
+    ids = torch.arange(40)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(own(ids), merged(ids), rtol=0.05, atol=0.05 if not int8 else 0.3)
+    about = json.loads((place / "adapter" / "tokenloom.json").read_text())
+    assert about["tokenizer_sha256"] == load_tokenizer(whole / "model").hash
+
+
+def test_forgetting_is_measured_before_and_after(tmp_path: Path, base: Path) -> None:
+    place, outcome = train(recipe(tmp_path, base, conversations(tmp_path / "c.jsonl", "openai")))
+    lines = [json.loads(line) for line in (place / "log.jsonl").read_text().splitlines()]
+    assert lines[0]["step"] == 0
+    assert lines[0]["watched"]["bits_per_byte"] > 1
+    assert outcome.last["watched_bits_per_byte"] != lines[0]["watched"]["bits_per_byte"]
+    assert "pydoc" in lines[0]["watched"]["text"]
+
+
+def test_replay_is_a_second_set_with_a_weight(tmp_path: Path, base: Path) -> None:
+    file = conversations(tmp_path / "c.jsonl", "openai")
+    parts = assemble(recipe(tmp_path, base, file))
+    assert read_recipe(Recipe, _written(tmp_path, to_toml(parts.recipe))) == parts.recipe
+    from tokenloom.train.sets import Document, kept_shards
+
+    ids = np.array(parts.tokenizer.encode("the cat sat on the mat " * 20), np.int64)
+    shards = kept_shards([Document(ids, None, 10)] * 8, parts.tokenizer)
+    mixed = {"train": [str(file), str(shards.folder)], "weights": [0.5, 0.5], "context": 128}
+    both = assemble(recipe(tmp_path, base, file, data=mixed))
+    assert both.batches.tokens_per_epoch > parts.batches.tokens_per_epoch
+
+
+def test_nothing_to_learn_is_refused(tmp_path: Path, base: Path) -> None:
+    file = tmp_path / "c.jsonl"
+    file.write_text(json.dumps({"messages": [{"role": "user", "content": "hi"}]}) + "\n")
+    with pytest.raises(ValueError, match=r"assistant|nothing|no conversation"):
+        assemble(recipe(tmp_path, base, file))
+    assert not (tmp_path / "runs" / "tuned").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"lora": {"rank": -1}}, "rank"),
+        ({"lora": {"rank": 4, "targets": ["nothing"]}}, "targets"),
+        ({"model": {"start": "X", "dim": 64}}, "a model's sizes are its own"),
+        ({"data": {"train": ["c.jsonl"], "context": 1024}}, "context"),
+    ],
+)
+def test_wrong_fine_tunes_are_refused(
+    tmp_path: Path, base: Path, more: dict[str, dict[str, object]], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = conversations(tmp_path / "c.jsonl", "openai")
+    monkeypatch.chdir(tmp_path)
+    if "model" in more:
+        more = {"model": {**more["model"], "start": str(base)}}
+    with pytest.raises(ValueError, match=says):
+        assemble(recipe(tmp_path, base, file, **more))
+
+
+def _written(tmp_path: Path, text: str) -> Path:
+    (tmp_path / "r.toml").write_text(text)
+    return tmp_path / "r.toml"
