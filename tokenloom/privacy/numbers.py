@@ -45,6 +45,16 @@ def runs(text: str) -> list[tuple[int, int]]:
     return [match.span() for match in _RUN.finditer(text)]
 
 
+def _each(pattern: re.Pattern[str], text: str, start: int, stop: int) -> Iterator[re.Match[str]]:
+    """Every place a pattern fits, overlapping ones too: the first to fit may be no number, as in
+    "31 (415) 555-2671", where 1 (415) 555-2671 fits. Inside a row of digits none begins."""
+    while match := pattern.search(text, start, stop):
+        yield match
+        start = match.start() + 1
+        while start < stop and "0" <= text[start] <= "9":
+            start += 1
+
+
 def phones(text: str, places: list[tuple[int, int]]) -> Iterator[Found]:
     """International numbers with their +; Chinese mobiles and landlines; North American numbers."""
     for start, stop in places:
@@ -53,7 +63,7 @@ def phones(text: str, places: list[tuple[int, int]]) -> Iterator[Found]:
             taken = found.stop
             yield found
         for pattern, region in ((_CN_MOBILE, "CN"), (_CN_LANDLINE, "CN"), (_US, "US")):
-            for match in pattern.finditer(text, max(low, taken), stop):
+            for match in _each(pattern, text, max(low, taken), stop):
                 if match.start() >= taken and _is_phone(text, match, region):
                     taken = match.end()
                     yield Found("phone", *match.span(), match[0])
@@ -112,7 +122,7 @@ def chinese_ids(text: str, places: list[tuple[int, int]]) -> Iterator[Found]:
     from stdnum.cn.ric import calc_check_digit
 
     for start, stop in places:
-        for match in _CN_ID.finditer(text, start, stop):
+        for match in _each(_CN_ID, text, start, stop):
             number = (match[1] + match[3] + match[4]).upper()
             if (
                 PROVINCES.match(number)
@@ -135,7 +145,7 @@ def social_security(text: str, places: list[tuple[int, int]]) -> Iterator[Found]
     """US social security numbers: with dashes, or after a word that says so. Areas 000, 666 and 9xx, group 00
     and serial 0000 are never given (SSA, POMS RM 10201.035)."""
     for start, stop in places:
-        for match in _SSN.finditer(text, start, stop):
+        for match in _each(_SSN, text, start, stop):
             area, mark, group, serial = match.groups()
             given = area not in ("000", "666") and area[0] != "9" and group != "00" and serial != "0000"
             said = mark == "-" or introduced(text, match.start(), _SSN_WORDS)
@@ -153,7 +163,7 @@ def cards(text: str, places: list[tuple[int, int]]) -> Iterator[Found]:
     from stdnum import luhn
 
     for start, stop in places:
-        for match in _CARD.finditer(text, start, stop):
+        for match in _each(_CARD, text, start, stop):
             number = re.sub("[ -]", "", match[0])
             if (
                 _has_issuer(number)
