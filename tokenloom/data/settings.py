@@ -13,6 +13,7 @@ An unknown key is an error that names the nearest known one.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from types import UnionType
@@ -74,7 +75,8 @@ class Clean:
 
     def facts(self) -> dict[str, Any]:
         """As nested dicts, for a report or a recipe's resolved copy."""
-        return asdict(self)
+        facts: dict[str, Any] = json.loads(json.dumps(asdict(self)))  # lists, as they are read again
+        return facts
 
 
 WEB = Clean()
