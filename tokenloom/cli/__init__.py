@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from tokenloom.cli import ask, bench, models, serve, train
+from tokenloom.cli import ask, bench, data, export, models, runs, serve, tokenizer, train
 from tokenloom.tasks import tasks, typer_command
 from tokenloom.version import __version__
 
@@ -31,7 +31,11 @@ app.command()(models.pull)
 app.command("models")(models.models)
 app.command()(models.remove)
 app.command()(models.verify)
+app.add_typer(data.app, name="data")
+app.add_typer(tokenizer.app, name="tokenizer")
 app.command()(train.train)
+app.add_typer(runs.app, name="runs")
+app.add_typer(export.app, name="export")
 app.command()(bench.bench)
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from tokenloom.train.recipe import Recipe
 
 
 def train(
@@ -20,6 +24,12 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in this folder from its last checkpoint.")
     ] = False,
+    find_rate: Annotated[
+        int,
+        typer.Option(
+            help="Do not train: search a learning rate in so many steps (100 is usual) and tell it.", min=0
+        ),
+    ] = 0,
     minutes: Annotated[
         float,
         typer.Option(help="Stop with a checkpoint after so many minutes, to be resumed. 0: never.", min=0),
@@ -45,9 +55,27 @@ def train(
         folder = None
         added = [f"run.minutes={minutes}"] if minutes else []
         asked = read_recipe(Recipe, recipe, [*(changes or []), *added])
+    if find_rate:
+        _find_rate(asked, find_rate)
+        return
     place, outcome = run(asked, folder)
     last = ", ".join(f"{k} {v:.4g}" for k, v in outcome.last.items())
     if outcome.finished:
         typer.echo(f"Done: {place} ({outcome.step} steps{'; ' + last if last else ''}).")
     else:
         typer.echo(f"Stopped ({outcome.why}) at step {outcome.step}; go on with: loom train {place} --resume")
+
+
+def _find_rate(recipe: Recipe, steps: int) -> None:
+    from tokenloom.evals.plot import terminal_curve
+    from tokenloom.train.find import find_rate
+    from tokenloom.train.progress import TrainingBar
+    from tokenloom.train.start import assemble
+
+    parts = assemble(recipe)
+    with TrainingBar(steps) as bar:
+        found = find_rate(parts.trainer, steps, 1e-6, 1.0, bar)
+    points = [(math.log10(rate), loss) for rate, loss in zip(found.rates, found.losses, strict=True)]
+    typer.echo(terminal_curve({"loss": points}, 70, 16, "loss by log10 of the learning rate"))
+    typer.echo(f"Steepest at {found.steepest:.3g}. Suggested: optim.lr={found.suggested:.3g}")
+    typer.echo(f"The rule would give {parts.sizes.lr:.3g}. Nothing was kept.")

@@ -74,10 +74,12 @@ class Trainer:
             if p.requires_grad
         }
 
-    def step(self) -> Step:
-        """One optimizer step of every player. Raises NotFinite before any weight moves."""
+    def step(self, lr: float | None = None) -> Step:
+        """One optimizer step of every player. lr: None = the schedule's. Raises NotFinite before any weight
+        of that player moves."""
         start, number = time.perf_counter(), self.step_number
-        share = rate(number, self.sizes.steps, self.sizes.warmup, self.part)
+        if lr is None:
+            lr = self.sizes.lr * rate(number, self.sizes.steps, self.sizes.warmup, self.part)
         first = number * self.sizes.passes
         batches = [self.objective.prepare(self.batch(first + k), number) for k in range(self.sizes.passes)]
         losses: list[float] = []
@@ -91,7 +93,7 @@ class Trainer:
             figures |= more
             for optimiser in self.optimisers[player]:
                 for group in optimiser.param_groups:
-                    group["lr"] = self.sizes.lr * share
+                    group["lr"] = lr
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
         if self.decay:
@@ -100,7 +102,7 @@ class Trainer:
                     self.average[name].lerp_(p, 1 - min(self.decay, (1 + number) / (10 + number)))
         self.step_number += 1
         seconds = time.perf_counter() - start
-        return Step(self.step_number, losses[0], learned, self.sizes.lr * share, norm, seconds, figures)
+        return Step(self.step_number, losses[0], learned, lr, norm, seconds, figures)
 
     def _gradient(self, player: str, batches: list[Any], number: int) -> tuple[float, int, Figures]:
         """Leaves the mean's gradient in the player's weights; answers mean loss, count, mean figures."""
