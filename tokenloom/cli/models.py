@@ -64,7 +64,7 @@ def models(
 
     from tokenloom import hub
 
-    found = {f.name: f for f in hub.installed()}
+    found = {f.name: f for f in [*hub.installed(), *hub.shipped()]}
     names = list(found) + [n for n in hub.catalogue() if everything and n not in found]
     if as_json:
         for name in names:

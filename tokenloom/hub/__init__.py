@@ -11,6 +11,7 @@ from tokenloom.hub.store import (
     find,
     installed,
     remove,
+    shipped,
 )
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "installed",
     "pull",
     "remove",
+    "shipped",
 ]

@@ -24,6 +24,7 @@ from tokenloom.hub.store import (
     lock,
     looks_local,
     read_record,
+    shipped,
     weights_in,
     write_record,
 )
@@ -75,6 +76,8 @@ def pull(name: str, progress: Progress | None = None, alias: str | None = None) 
         return _register(local_path(name), alias)
     if alias is not None:
         raise PullError("a name of your own is for local folders and files; a fetched model keeps its name")
+    if any(one.name == name for one in shipped()):
+        return find(name)
     wanted = parse(name)
     with lock(wanted.name):
         folder = folder_of(wanted.name)
@@ -129,7 +132,7 @@ def _register(place: Path, alias: str | None) -> Found:
     name = alias or re.sub(r"[^a-z0-9._-]+|-{2,}", "-", stem.lower()).strip("-._")
     if not NAME.fullmatch(name) or "--" in name:
         raise PullError(f"{name!r} is no name for a model; use a-z 0-9 . _ and single - (`--name`)")
-    if name in catalogue():
+    if name in catalogue() or any(one.name == name for one in shipped()):
         raise PullError(f"{name!r} is a name of the catalogue; give {place} another one (`--name`)")
     with lock(name):
         folder = folder_of(name)

@@ -5,6 +5,8 @@
     models/mine/pulled.json                                          a pointer to a local folder or file
     models/.partial/, models/.locks/                                 pulls under way
 
+A few small models are part of Tokenloom itself (`shipped`): folders inside the package, found by name too.
+
 A model's folder gets its final name only when everything in it was verified, so a folder that is there is
 whole. pulled.json says where it came from: name, source, commit, files with size and hash.
 """
@@ -31,6 +33,8 @@ RECORD = "pulled.json"
 NAMED = re.compile(r"\w[\w.+=@/:-]*")
 MARGIN_BYTES = 64 << 20
 SPLIT = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
+SHIPPED = Path(__file__).resolve().parent.parent / "models"
+"""Where the models lie that come with the package."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
@@ -145,6 +149,14 @@ def installed() -> list[Found]:
     return found
 
 
+def shipped() -> list[Found]:
+    """The models inside the package, by name."""
+    if not SHIPPED.is_dir():
+        return []
+    folders = sorted(p for p in SHIPPED.iterdir() if (p / "config.json").is_file())
+    return [Found(folder.name, *weights_in(folder), catalogue().get(folder.name)) for folder in folders]
+
+
 def looks_local(name: str) -> bool:
     """Whether a name is meant as a path: by its first characters, its ending, or a model that lies there."""
     if name.startswith((".", "/", "~", "\\")) or name.lower().endswith((".gguf", *PICKLES)):
@@ -172,6 +184,8 @@ def find(name: str) -> Found:
             raise UnknownModel(f"{name!r} is no name of a model; `loom models` lists what there is")
         if (folder := folder_of(name)).is_dir():
             return _open(folder)
+        if found := next((one for one in shipped() if one.name == name), None):
+            return found
     if looks_local(name):
         place = local_path(name)
         if not place.exists():
@@ -188,7 +202,7 @@ def find(name: str) -> Found:
         if same:
             raise NotInstalled(f"{name!r} is here in several forms, name one of: {', '.join(same)}")
         raise NotInstalled(f"model {name!r} is not on this machine: `loom pull {name}` fetches it")
-    known = ", ".join(sorted({*here, *catalogue()}))
+    known = ", ".join(sorted({*here, *catalogue(), *(one.name for one in shipped())}))
     raise UnknownModel(f"there is no model {name!r}. Known are: {known}; a Hub repository is org/name")
 
 
@@ -240,7 +254,9 @@ def _registered(name: str) -> str:
             if record.get("path") == place:
                 return str(record["name"])
         raise NotInstalled(f"{place} is not registered here; nothing was removed")
-    return find(name).name
+    if (found := find(name)).path.is_relative_to(SHIPPED):
+        raise NotInstalled(f"{name} is part of Tokenloom; it is removed with it")
+    return found.name
 
 
 def _delete(folder: Path) -> int:

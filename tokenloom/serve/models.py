@@ -95,26 +95,35 @@ class Models:
         self.offered()
 
     def offered(self) -> Mapping[str, _Entry]:
-        """Entries by name; where no names were given, whatever is installed now."""
+        """Entries by name; where no names were given, whatever is installed now, and what is shipped."""
         if not self._fixed and self._engine is not None:
-            for place in hub.installed():
+            for place in [*hub.installed(), *hub.shipped()]:
                 if place.name not in self._entries:
                     self._entries[place.name] = _Entry.of(place)
         return self._entries
 
     def _ordered(self) -> list[str]:
-        """As they were named; else the embedded model first, and last what could not be loaded."""
+        """As they were named; else the embedded model first, and last what could not be loaded and those that
+        come with the package, which are for one task each."""
         entries = self.offered()
         if self._fixed:
             return list(entries)
-        return sorted(entries, key=lambda name: (entries[name].state == "failed", name != EMBEDDED))
+        own = {one.name for one in hub.shipped()}
+        return sorted(
+            entries, key=lambda name: (name in own, entries[name].state == "failed", name != EMBEDDED)
+        )
+
+    def _general(self) -> list[str]:
+        """The models that may answer where none is named."""
+        own = set() if self._fixed else {one.name for one in hub.shipped()}
+        return [name for name in self._ordered() if name not in own]
 
     async def default(self) -> str | None:
         """The model of a request that names none; None where none is on offer.
 
         Where no --model was given, one that cannot be loaded is passed over, unless none can be.
         """
-        names = self._ordered()
+        names = self._general()
         if self._fixed:
             return names[0] if names else None
         for name in names:
@@ -137,7 +146,7 @@ class Models:
 
     def start(self) -> None:
         """Begins to load the first model."""
-        self._first = next((self._entries[name] for name in self._ordered()), None)
+        self._first = next((self._entries[name] for name in self._general()), None)
         if self._first is not None:
             self._begin(self._first)
 

@@ -23,7 +23,7 @@ from tokenloom.serve.errors import ApiError
 
 class TaskRequest(Body):
     model: str | None = None
-    """The first on offer when not given."""
+    """When not given: the task's own, else the first on offer."""
     fields: dict[str, Any]
     """The task's fields, as GET /v1/tasks declares them."""
     lang: Literal["en", "zh"] = "en"
@@ -54,8 +54,13 @@ async def run(desk: Desk, http: HttpRequest, name: str) -> Response:
     except tasks.FieldError as error:
         raise _named(str(error), task) from None
     value: dict[str, Any] = {**prompt.sampling, "stream": asked.stream}
-    if asked.model is not None:
-        value["model"] = asked.model
+    if asked.model is not None or prompt.model:
+        value["model"] = asked.model or prompt.model
+    if prompt.constraint is not None:
+        value["structured_outputs"] = {prompt.constraint.kind: prompt.constraint.text}
+    if prompt.controls:
+        await _check_model(desk, value["model"], prompt)
+        value["parse_special"] = True
     if prompt.kind == "chat":
         answer = await dispatch.answer_chat(desk, http, {**value, "messages": list(prompt.messages)})
     else:
@@ -65,6 +70,18 @@ async def run(desk: Desk, http: HttpRequest, name: str) -> Response:
     whole = _finished(task, asked, json.loads(bytes(answer.body)))
     seed = answer.headers.get("x-tokenloom-seed")
     return JSONResponse(whole, headers={} if seed is None else {"x-tokenloom-seed": seed})
+
+
+async def _check_model(desk: Desk, name: str, prompt: tasks.Prompt) -> None:
+    """ApiError 422 where a model of ours does not know the control tokens that the prompt is written with."""
+    if desk.models.split(name) is None:
+        return  # upstream's, or unknown: the route says so
+    known = (await desk.models.get(name)).tokenizer.special
+    if missing := [token for token in prompt.controls if token not in known]:
+        message = (
+            f"The model {name!r} has no {missing[0]}, with which this task is written; use {prompt.model}."
+        )
+        raise ApiError(422, message, param="model", code="invalid_value")
 
 
 def _named(message: str, task: tasks.Task) -> ApiError:

@@ -1,10 +1,11 @@
 """What people ask for, each a declaration in a TOML file beside this one. Runs no model.
 
 A declaration has: name, kind (complete or chat), title, summary, fields, prompt (a template, or turns with a
-role), sampling, after. All that a person reads is in English and Chinese. Templates are Jinja in its sandbox
-and see the fields' values; what a user typed is a value, never a template. A field named like a sampling
-value sets it. The terminal's command (terminal.py), the API's route (`fields_json`) and the page's form come
-from here.
+role), sampling, after; and may have model (which one it is for) and maker (makers.py: code that checks the
+values and says what the answer must look like). All that a person reads is in English and Chinese. Templates
+are Jinja in its sandbox and see the fields' values; what a user typed is a value, never a template. A field
+named like a sampling value sets it. The terminal's command (terminal.py), the API's route (`fields_json`) and
+the page's form come from here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal, cast, get_args
 
+from tokenloom.engine.request import Constraint
 from tokenloom.tasks.fields import Choice, Field, FieldError, FieldType
+from tokenloom.tasks.makers import MAKERS, Made
 
 Kind = Literal["complete", "chat"]
 LANGS = ("en", "zh")
@@ -63,6 +66,15 @@ class Task:
     """By language."""
     sampling: dict[str, Any]
     after: tuple[str, ...]
+    model: str = ""
+    """The model it is for; empty: any."""
+    maker: str = ""
+    """Who makes its prompt's values and the shape of the answer (makers.py); empty: nobody."""
+
+    @property
+    def continues(self) -> bool:
+        """The answer goes on where the user's text ends."""
+        return self.kind == "complete" and not self.maker
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,12 @@ class Prompt:
     messages: tuple[dict[str, str], ...]
     sampling: dict[str, Any]
     after: tuple[str, ...]
+    model: str = ""
+    """The model it is for; empty: any."""
+    controls: tuple[str, ...] = ()
+    """Control tokens that the text is written with, which the model's tokenizer must have."""
+    constraint: Constraint | None = None
+    """What the answer must match."""
 
 
 def environment() -> Any:
@@ -90,7 +108,12 @@ def parse_task(source: str, where: str = "task") -> Task:
         table = tomllib.loads(source)
     except tomllib.TOMLDecodeError as error:
         raise BadDeclaration(f"{where}: {error}") from error
-    _keys(where, table, {f.name for f in dataclasses.fields(Task)}, optional={"sampling", "after"})
+    _keys(
+        where,
+        table,
+        {f.name for f in dataclasses.fields(Task)},
+        optional={"sampling", "after", "model", "maker"},
+    )
     name, kind = table["name"], table["kind"]
     if not isinstance(name, str) or not name.isidentifier():
         raise BadDeclaration(f"{where}: name is {name!r}; allowed are letters, digits and _")
@@ -109,10 +132,15 @@ def parse_task(source: str, where: str = "task") -> Task:
     after = tuple(table.get("after", ()))
     if unknown := [step for step in after if step not in STEPS]:
         raise BadDeclaration(f"{where}: after has unknown {unknown}; known are {list(STEPS)}")
+    model, maker = table.get("model", ""), table.get("maker", "")
+    if not isinstance(model, str):
+        raise BadDeclaration(f"{where}: model is {model!r}; allowed is a model's name")
+    if maker and maker not in MAKERS:
+        raise BadDeclaration(f"{where}: maker is {maker!r}; known are {', '.join(MAKERS)}")
     title, summary = (_both(where, key, table[key]) for key in ("title", "summary"))
     _keys(f"{where}: prompt", table["prompt"], set(LANGS))
     prompt = {lang: _turns(where, kind, table["prompt"][lang]) for lang in LANGS}
-    task = Task(name, cast(Kind, kind), title, summary, fields, prompt, sampling, after)
+    task = Task(name, cast(Kind, kind), title, summary, fields, prompt, sampling, after, model, maker)
     _check_templates(where, task)
     return task
 
@@ -196,6 +224,7 @@ def _turns(where: str, kind: str, value: object) -> tuple[Turn, ...]:
 def _check_templates(where: str, task: Task) -> None:
     from jinja2 import TemplateSyntaxError, meta
 
+    made = MAKERS[task.maker].values if task.maker else frozenset()
     known = {f.name for f in task.fields}
     used: set[str] = set()
     for turn in (t for turns in task.prompt.values() for t in turns):
@@ -203,12 +232,13 @@ def _check_templates(where: str, task: Task) -> None:
             names = meta.find_undeclared_variables(environment().parse(turn.template))
         except TemplateSyntaxError as error:
             raise BadDeclaration(f"{where}: the template {turn.template!r} is wrong: {error}") from error
-        if extra := sorted(names - known):
+        if extra := sorted(names - known - made):
             raise BadDeclaration(
                 f"{where}: the prompt uses {extra[0]!r}; fields are {', '.join(sorted(known))}"
             )
         used |= names
-    if idle := sorted(known - used - SAMPLING):
+    taken = MAKERS[task.maker].fields if task.maker else frozenset()
+    if idle := sorted(known - used - taken - SAMPLING):
         raise BadDeclaration(
             f"{where}: field {idle[0]!r} has no effect: neither the prompt nor sampling uses it"
         )
@@ -251,14 +281,17 @@ def build(task: Task, values: Mapping[str, Any], lang: str = "en") -> Prompt:
         raise FieldError(f"lang is {lang!r}; allowed are {', '.join(LANGS)}")
     full = values_of(task, values, lang)
     shown = {k: "" if v is None else v for k, v in full.items()}
+    made = MAKERS[task.maker].make(shown) if task.maker else Made()
+    shown |= made.values
     jinja = environment()
     turns = [(t.role, jinja.from_string(t.template).render(shown)) for t in task.prompt[lang]]
     chosen = {k: v for k, v in full.items() if k in SAMPLING and v is not None}
-    sampling = {**task.sampling, **chosen}
+    sampling = {**task.sampling, **made.sampling, **chosen}
+    rest = (sampling, task.after, task.model, made.controls, made.constraint)
     if task.kind == "complete":
-        return Prompt("complete", turns[0][1], (), sampling, task.after)
+        return Prompt("complete", turns[0][1], (), *rest)
     messages = tuple({"role": role, "content": text} for role, text in turns if text)
-    return Prompt("chat", "", messages, sampling, task.after)
+    return Prompt("chat", "", messages, *rest)
 
 
 def finish(task: Task, text: str, lang: str = "en", publish: bool = False) -> str:
@@ -274,7 +307,8 @@ def finish(task: Task, text: str, lang: str = "en", publish: bool = False) -> st
 
 
 def fields_json(task: Task) -> dict[str, Any]:
-    """The task as the API tells it (GET /v1/tasks): name, kind, title, summary, fields."""
+    """The task as the API tells it (GET /v1/tasks): name, kind, title, summary, fields; continues: the answer
+    goes on where the required text ends; model: the one it is for, else null."""
     fields = []
     for f in task.fields:
         told: dict[str, Any] = {"name": f.name, "type": f.type, "label": f.label, "help": f.help}
@@ -288,6 +322,8 @@ def fields_json(task: Task) -> dict[str, Any]:
     return {
         "name": task.name,
         "kind": task.kind,
+        "continues": task.continues,
+        "model": task.model or None,
         "title": task.title,
         "summary": task.summary,
         "fields": fields,

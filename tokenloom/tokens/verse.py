@@ -102,6 +102,12 @@ def form_of(body: str) -> str:
 @cache
 def tunes() -> Mapping[str, tuple[str, ...]]:
     """Tune -> its usual arrangements, the most usual first: 7。7。7。7，7。7。 Most usual tunes first."""
+    return {tune: found for tune, found in arrangements().items() if tune != MIXED}
+
+
+@cache
+def arrangements() -> Mapping[str, tuple[str, ...]]:
+    """As `tunes`, and what is usual among shi with clauses of several lengths."""
     table = (resources.files("tokenloom.tokens") / "tunes.tsv").read_text(encoding="utf-8")
     rows = (line.split("\t") for line in table.splitlines())
     return {row[0]: tuple(row[2:]) for row in rows}
@@ -126,10 +132,10 @@ def check(poem: str, form: str) -> Verdict:
         return Verdict(bool(parts) and len(parts) % 2 == 0, lengths, _rhymes_in_turn(ends), None)
     if form == MIXED:
         return Verdict(None, whole, _rhymes_in_turn(_sentence_ends(poem)), None)
-    if form.startswith(CI) and (arrangements := tunes().get(form.removeprefix(CI))):
+    if form.startswith(CI) and (usual := tunes().get(form.removeprefix(CI))):
         flat = "".join(poem.split()).translate(MARKS)
         found = [len(part) for part in clauses(flat)]
-        known = [[int(n) for n in re.findall(r"\d+", one)] for one in arrangements]
+        known = [[int(n) for n in re.findall(r"\d+", one)] for one in usual]
         lines = any(len(one) == len(found) for one in known)
         return Verdict(lines, whole and found in known, _rhymes_in_turn(_sentence_ends(poem)), None)
     raise ValueError(f"form: found {form!r}; allowed: {', '.join(SHI)}, or {CI} and a tune such as {_some()}")

@@ -80,9 +80,9 @@ export function fieldValues(task, values) {
   return sent;
 }
 
-/** The text that a continuation continues: the required text of a task that completes one. "" for other tasks. */
+/** The text that a continuation continues: the required text of a task whose answer goes on there. "" for other tasks. */
 function beginning(task, sent) {
-  if (task.kind !== "complete") return "";
+  if (!task.continues) return "";
   const field = task.fields.find((one) => one.required && ["text", "file"].includes(one.type));
   return field ? sent[field.name] : "";
 }
@@ -105,7 +105,8 @@ async function perform(task, values) {
   };
   setResult(task.name, { run });
   const body = { fields: fieldValues(task, values), lang: lang.value, stream: true };
-  if (model.value) body.model = model.value;
+  const chosen = task.model ?? model.value;
+  if (chosen) body.model = chosen;
   const done = await write(run, `/v1/tasks/${encodeURIComponent(task.name)}`, body);
   setResult(task.name, { id: run.id, done, begins: beginning(task, body.fields) });
 }
