@@ -17,16 +17,28 @@ from local_tasks import NAMES, TEXTS, write_tasks
 
 from tokenloom.evals.compute import Opened, open_model
 from tokenloom.evals.harness import Loom, run_tasks
+from tokenloom.model.load import load_model
+from tokenloom.model.save import save_model
+from tokenloom.tokens.folder import tokenizer_files
+from tokenloom.tokens.text import load_tokenizer
 
-pytestmark = [pytest.mark.model, pytest.mark.slow]
+pytestmark = [pytest.mark.model, pytest.mark.slow, pytest.mark.timeout(900)]
 LENGTH = 96
 """Short, so that the long text needs windows and long contexts are cut."""
 
 
 @pytest.fixture(scope="module")
-def opened(request: pytest.FixtureRequest) -> Iterator[Opened]:
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded model as a folder, which both sides read in float32."""
     torch.set_num_threads(1)
-    model = open_model(request.getfixturevalue("smollm2"), dtype="float32", n_slots=4, context=256)
+    file = request.getfixturevalue("smollm2")
+    place = tmp_path_factory.mktemp("hub") / "smollm2"
+    return save_model(load_model(file, "bfloat16", "cpu"), place, files=tokenizer_files(load_tokenizer(file)))
+
+
+@pytest.fixture(scope="module")
+def opened(folder: Path) -> Iterator[Opened]:
+    model = open_model(folder, dtype="float32", n_slots=4, context=256)
     yield model
     model.close()
 
@@ -37,11 +49,9 @@ def ours(opened: Opened) -> Loom:
 
 
 @pytest.fixture(scope="module")
-def theirs(request: pytest.FixtureRequest) -> HFLM:
-    file = request.getfixturevalue("smollm2")
-    place = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
-    model = transformers.AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
+def theirs(folder: Path) -> HFLM:
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     return HFLM(pretrained=model, tokenizer=tokenizer, batch_size=4, max_length=LENGTH)
 
 
@@ -51,12 +61,12 @@ def data_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_three_tasks_score_the_same(ours: Loom, theirs: HFLM, tmp_path: Path) -> None:
-    folder = write_tasks(tmp_path / "tasks")
-    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    tasks = write_tasks(tmp_path / "tasks")
+    manager = TaskManager(include_path=str(tasks), include_defaults=False)
     want = lm_eval.simple_evaluate(
         model=theirs, tasks=list(NAMES), task_manager=manager, log_samples=False, num_fewshot=1
     )
-    found = run_tasks(ours, NAMES, include=folder, shots=1)
+    found = run_tasks(ours, NAMES, include=tasks, shots=1)
     assert {score.metric for score in found} == {
         *("acc", "acc_norm", "exact_match", "bleu", "word_perplexity", "byte_perplexity", "bits_per_byte")
     }
