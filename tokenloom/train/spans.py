@@ -144,7 +144,7 @@ def grown_span(chat: Chat, i: int) -> Grown:
             return found
     raise RowRefused(
         UNLIKE,
-        f"the template's prompt for turn {i} is not how the whole goes on; learn the last turn alone, or give "
+        f"turn {i} does not follow the prompt that is sent for it; learn the last turn alone, or give "
         "the template {% generation %} marks",
     )
 
