@@ -140,7 +140,7 @@ def record(poem: Poem, learned: bool) -> dict[str, str]:
     }
 
 
-def write_records(file: Path, records: Iterable[Mapping[str, str]]) -> int:
+def write_records(file: Path, records: Iterable[Mapping[str, object]]) -> int:
     """Writes JSON lines beside the file, then in its place; returns how many."""
     beside = file.with_name(file.name + ".part")
     count = 0
