@@ -33,6 +33,17 @@ def bench(
         Path | None,
         typer.Option(help="Measure on this text file what the native step's rounding costs instead."),
     ] = None,
+    training: Annotated[
+        bool, typer.Option("--training", help="Measure training beside transformers instead.")
+    ] = False,
+    packing: Annotated[
+        Path | None,
+        typer.Option(help="Measure on this file of conversations what packing saves a fine-tune instead."),
+    ] = None,
+    data: Annotated[
+        bool,
+        typer.Option("--data", help="Measure the preparation of data, with one worker and two, instead."),
+    ] = False,
     decode: Annotated[int, typer.Option(help="Tokens to write per stream.")] = 128,
     streams: Annotated[int, typer.Option(help="Streams that run together.")] = 16,
     prompt: Annotated[int, typer.Option(help="Tokens of the long prompt.")] = 500,
@@ -56,6 +67,19 @@ def bench(
         from tokenloom.bench import http as over
 
         _note(ledger, over.run(model, streams=streams, new=decode, rounds=rounds, say=say))
+        return
+    if training or packing is not None:
+        from tokenloom.bench import training as trained
+
+        if packing is not None:
+            _note(ledger, trained.packing(str(packing), model, say=say))
+        else:
+            _note(ledger, trained.run(rounds=rounds, threads=threads, say=say))
+        return
+    if data:
+        from tokenloom.bench import data as prepared
+
+        _note(ledger, prepared.run(rounds=rounds, say=say))
         return
     compare.run(
         model,
