@@ -210,7 +210,8 @@ def test_a_killed_run_does_not_run(tmp_path: Path) -> None:
 FULL = """
 import resource, sys
 from tokenloom.train import run as runs
-runs._board = lambda folder, step: runs._NoBoard()
+if sys.argv[2] == "alone":
+    runs._board = lambda folder, step: runs._NoBoard()
 run = runs.RunFolder.create("full", "", sys.argv[1])
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 steps = 0
@@ -223,8 +224,9 @@ except OSError as error:
 """
 
 
-def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True)
+@pytest.mark.parametrize("board", ["alone", "with TensorBoard"])
+def test_a_full_disk_leaves_whole_lines(tmp_path: Path, board: str) -> None:
+    done = subprocess.run([sys.executable, "-c", FULL, str(tmp_path), board], capture_output=True, text=True)
     steps, code = map(int, done.stdout.split())
     assert code == 27, "the limit on a file's size"
     (path,) = tmp_path.glob("full-*")

@@ -52,10 +52,9 @@ def runs(
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for title in ("name", "model", "step", "loss", "tok/s", "state", "when"):
-        table.add_column(
-            title, justify="right" if title in ("step", "loss", "tok/s") else "left", overflow="fold"
-        )
+    table.add_column("name", no_wrap=True, overflow="fold")
+    for title in ("model", "step", "loss", "tok/s", "state", "when"):
+        table.add_column(title, justify="right" if title in ("step", "loss", "tok/s") else "left")
     for run in found:
         facts = _facts(run)
         loss, speed = facts["loss"], facts["tok_s"]
@@ -66,7 +65,7 @@ def runs(
             "" if loss is None else f"{loss:.4f}",
             "" if speed is None else f"{speed:,.0f}",
             run.state,
-            run.started.replace("T", " "),
+            run.started[:16].replace("T", " "),
         )
     Console().print(table)
     for run in found:
@@ -101,7 +100,9 @@ def show(
         typer.echo(line)
     told = [(name, found.last(name)) for name in ("loss", "lr", "grad_norm", "tok_s", "tokens", "seconds")]
     told += [(f"eval.{name}", found.last(f"eval.{name}")) for name in _evals(found)]
-    typer.echo("last     " + ", ".join(f"{n} {v:,.5g}" for n, v in told if v is not None))
+    typer.echo(
+        "last     " + ", ".join(f"{name} {_number(value)}" for name, value in told if value is not None)
+    )
     curves = {name: points for name in _keys(found, key) if len(points := found.curve(name)) > 1}
     if curves:
         _draw(curves, f"{found.name}: {', '.join(curves)}", png)
@@ -238,7 +239,7 @@ def _marks(a: Run, b: Run) -> list[tuple[str, str, str]]:
     rows = [("state", a.state, b.state), ("step", f"{a.step:,}", f"{b.step:,}")]
 
     def row(name: str, left: float | None, right: float | None) -> None:
-        one, two = ("-" if value is None else f"{value:,.5g}" for value in (left, right))
+        one, two = ("-" if value is None else _number(value) for value in (left, right))
         rows.append((name, one, two))
 
     ours, theirs = a.curve(), b.curve()
@@ -257,6 +258,11 @@ def value_at(curve: list[tuple[float, float]], step: float) -> float | None:
     before = [value for at, value in curve if at <= step]
     window = before[-max(1, round(SMOOTH * len(curve))) :]
     return sum(window) / len(window) if window else None
+
+
+def _number(value: float) -> str:
+    """Whole where it is large, five figures where it is not."""
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.5g}"
 
 
 def _median(curve: list[tuple[float, float]]) -> float | None:

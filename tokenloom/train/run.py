@@ -69,7 +69,7 @@ class RunFolder:
             raise RunBusy(f"run: {path} is written to by another process; wait for it or stop it") from None
         self._step = step
         self._log: int | None = None
-        self._board: SummaryWriter | None = None
+        self._board: SummaryWriter | _NoBoard | None = None
         self._started = time.time()
 
     @classmethod
@@ -168,9 +168,9 @@ class RunFolder:
         finally:
             os.close(self._log)
             self._log = None
+            self._lock.release()
             if self._board is not None:
                 self._board.close()
-            self._lock.release()
 
     def __enter__(self) -> RunFolder:
         return self
@@ -197,8 +197,12 @@ class RunFolder:
     def _tell_board(self, line: Mapping[str, Any]) -> None:
         if self._board is None:
             self._board = _board(self.path / "tensorboard", self._step)
-        for name, value in scalars(line).items():
-            self._board.add_scalar(name, value, line["step"])
+        try:
+            for name, value in scalars(line).items():
+                self._board.add_scalar(name, value, line["step"])
+        except OSError as error:  # the log is the record; it tells of a full disk itself
+            log.warning("TensorBoard's files are written no longer: %s", error)
+            self._board = _NoBoard()
 
 
 class _NoBoard:
