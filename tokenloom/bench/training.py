@@ -17,7 +17,7 @@ from typing import Any
 
 from tokenloom.bench.training_worker import SIZES
 
-WORKER = Path(__file__).with_name("training_worker.py")
+WORKER = "tokenloom.bench.training_worker"
 PAIRS = [(who, compiled) for compiled in (False, True) for who in ("tokenloom", "transformers")]
 
 
@@ -84,7 +84,7 @@ def run(
 
 def _child(spec: dict[str, Any]) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, str(WORKER), json.dumps(spec)], capture_output=True, text=True, check=False
+        [sys.executable, "-m", WORKER, json.dumps(spec)], capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise RuntimeError(f"{spec['who']}: {done.stderr.strip()[-800:]}")

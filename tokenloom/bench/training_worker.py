@@ -1,6 +1,6 @@
-"""One trainer, measured once, in a process of its own: `python training_worker.py '{"who": ...}'`.
+"""One trainer, measured once, in a process of its own: `python -m tokenloom.bench.training_worker '{...}'`.
 
-A script, so that a peer's interpreter can run it. The same model (a Llama of 6 layers, 384 wide, a vocabulary
+The same model (a Llama of 6 layers, 384 wide, a vocabulary
 of 8,192), the same random rows, the same fused AdamW, bfloat16 products on float32 weights, and glibc told to
 keep its memory for both. The last line on stdout is one JSON object: ids a second over all steps after the
 first ones, the loss of each step, and the peak of matrix products in the same process.
