@@ -86,4 +86,4 @@ def read_couplets(file: Path) -> Iterator[Couplet]:
                 raise ValueError(
                     f"{file}:{at + 1}: found {len(turns)} turns; allowed: an upper and a lower line"
                 )
-            yield Couplet(*turns, entry["source"])
+            yield Couplet(turns[0], turns[1], entry["source"])
