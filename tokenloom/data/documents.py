@@ -91,9 +91,9 @@ def text_rows(file: File, how: Reading) -> Iterator[Item]:
         if full or (blank and how.unit == "paragraph"):
             n_cut += full
             yield from _document(file, start, part, trouble)
-            part, size, trouble, start = [], 0, "", line.number
-        if not part and not size and not trouble:
-            start = line.number + blank
+            part, size, trouble = [], 0, ""
+        if not (part or trouble or blank):
+            start = line.number
         if line.trouble and not trouble:
             trouble, start = line.trouble, line.number
         if part or not blank:

@@ -40,9 +40,9 @@ class Line:
     trouble: str = ""
 
 
-def open_text(stream: IO[bytes], encoding: str | None) -> tuple[io.BufferedReader, str]:
+def open_text(stream: io.BufferedReader, encoding: str | None) -> tuple[io.BufferedReader, str]:
     """(the stream from its start, without a mark and with wide encodings made UTF-8, its encoding's name)."""
-    head = stream.read(HEAD)
+    head = _head(stream)
     if encoding is not None:
         try:
             name = codecs.lookup(encoding).name
@@ -57,6 +57,22 @@ def open_text(stream: IO[bytes], encoding: str | None) -> tuple[io.BufferedReade
     if name in WIDE:
         return buffered(_Narrowed(whole, name)), name
     return whole, name.removesuffix("-sig")
+
+
+def _head(stream: io.BufferedReader) -> bytes:
+    """The first bytes; where damage follows, those before it: it is met again when they are read on."""
+    head, errors = b"", damage()
+    while len(head) < HEAD:
+        try:
+            part = stream.read1(HEAD - len(head))
+        except errors:
+            if not head:
+                raise
+            break
+        if not part:
+            break
+        head += part
+    return head
 
 
 class _Narrowed(io.RawIOBase):
@@ -99,7 +115,7 @@ def detect(head: bytes) -> str:
     # A few broken lines do not make another encoding of a file that is UTF-8 elsewhere.
     high = [line for line in head.split(b"\n") if _HIGH.search(line)]
     whole = sum(_is_utf8(line) for line in high[:-1] or high)
-    if whole > len(high) / 2:
+    if 2 * whole >= len(high):
         return "utf-8"
     return _guess(b"\n".join(high)[:SHOWN_TO_DETECT])
 
@@ -118,6 +134,8 @@ def _wide(head: bytes) -> str:
     sample = head[: len(head) // 4 * 4]
     if not sample or b"\0" not in sample:
         return ""
+    if sample.count(0) < len(sample) / 5 and all(byte < 0x7F for byte in sample):
+        return ""  # plain text with a null byte in it
     zeros = [sample[start::4].count(0) * 4 / len(sample) for start in range(4)]
     if zeros[0] + zeros[1] > 1.5 and zeros[3] < 0.1:
         return "utf-32-be"
@@ -192,6 +210,6 @@ def _skip_line(stream: io.BufferedReader) -> int:
 
 def _not_decoded(raw: bytes, codec: str, error: UnicodeDecodeError) -> str:
     message = f"it is not {codec.upper()}: byte 0x{raw[error.start]:02x} at column {error.start + 1}"
-    if codec == "utf-8" and (looks := _guess(raw[:SHOWN_TO_DETECT])) != "latin-1":
+    if codec == "utf-8" and (looks := _guess(raw[:SHOWN_TO_DETECT])) in ("gb18030", "big5"):
         message += f"; it looks like {looks}"
     return message

@@ -206,7 +206,7 @@ class _Unpacked(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        return self._opened.readinto(buffer)
+        return self._opened.readinto1(buffer)  # what is there, so that damage further on loses little
 
     def close(self) -> None:
         if not self.closed:
