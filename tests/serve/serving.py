@@ -100,7 +100,7 @@ def running(app: Any) -> Iterator[str]:
 
 @pytest.fixture
 def serve(model_folder: Path) -> Iterator[Serve]:
-    """serve(engine=..., wait=True, **settings) -> Served, until the test ends."""
+    """serve(engine=..., wait=True, find=..., **settings) -> Served, until the test ends."""
     with _serving(model_folder) as start:
         yield start
 
@@ -121,7 +121,8 @@ def _serving(model_folder: Path) -> Iterator[Serve]:
         def start(engine: FakeEngine | None = None, wait: bool = True, **settings: Any) -> Served:
             engine = engine or FakeEngine()
             options = {"models": ("tiny",), "first_news_s": 0.2, **settings}
-            app = create_app(engine, Settings(**options), find=lambda name: Place(name, model_folder))
+            find = options.pop("find", lambda name: Place(name, model_folder))
+            app = create_app(engine, Settings(**options), find=find)
             url = stack.enter_context(running(app))
             while wait and app.state.desk.models.starting:
                 time.sleep(0.01)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_engine import Place
 from serving import Serve, Served
 from test_serve_chat import events
+from tokenizers import Tokenizer
 
 from tokenloom import tasks
+from tokenloom.tokens.verse import CONTROL
 from tokenloom.trust import WORDS
 
 
@@ -64,3 +69,31 @@ def test_what_is_wrong_is_named(
     answer = served.post(f"/v1/tasks/{name}", body)
     assert answer.status_code == status, answer.text
     assert answer.json()["error"]["param"] == param
+
+
+def test_a_poem_is_held_to_its_form(serve: Serve, model_folder: Path, tmp_path: Path) -> None:
+    verse = tmp_path / "verse"
+    shutil.copytree(model_folder, verse)
+    file = verse / "tokenizer.json"
+    backend = Tokenizer.from_file(str(file))
+    backend.add_special_tokens(list(CONTROL))
+    backend.save(str(file))
+    plain = serve()
+    refused = plain.post("/v1/tasks/poem", {"fields": {"poem": "春"}, "model": "tiny"})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (422, "model")
+    assert "use poet" in refused.json()["error"]["message"]
+    missing = plain.post("/v1/tasks/poem", {"fields": {"poem": "春"}})
+    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "model_not_found")
+    wrong = plain.post("/v1/tasks/poem", {"fields": {"poem": "春", "acrostic": "春夏秋"}, "model": "tiny"})
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (422, "fields.acrostic")
+    served = serve(models=("poet",), find=lambda name: Place(name, verse))
+    answer = served.post("/v1/tasks/poem", {"fields": {"poem": "秋夜 五言绝句", "acrostic": "春夏秋冬"}})
+    assert answer.status_code == 200
+    request = served.engine.seen[-1]
+    assert request.model == "poet"
+    assert (
+        request.constraint
+        == tasks.build(tasks.tasks()["poem"], {"poem": "五言绝句", "acrostic": "春夏秋冬"}).constraint
+    )
+    ids = [backend.token_to_id(token) for token in CONTROL[:3]]
+    assert [id for id in request.ids if id in ids] == ids

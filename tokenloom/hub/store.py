@@ -202,7 +202,7 @@ def find(name: str) -> Found:
         if same:
             raise NotInstalled(f"{name!r} is here in several forms, name one of: {', '.join(same)}")
         raise NotInstalled(f"model {name!r} is not on this machine: `loom pull {name}` fetches it")
-    known = ", ".join(sorted({*here, *catalogue(), *(one.name for one in shipped())}))
+    known = ", ".join([*sorted({*here, *catalogue()}), *(one.name for one in shipped())])
     raise UnknownModel(f"there is no model {name!r}. Known are: {known}; a Hub repository is org/name")
 
 
