@@ -52,7 +52,7 @@ def test_durations(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-def test_the_peak_is_measured_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_product_ever_seen_is_the_peak(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peaks, "CPU_WIDTH", 128)
     torch.set_num_threads(1)
     found = peaks.peak("float32", seconds=0.05)
@@ -61,9 +61,11 @@ def test_the_peak_is_measured_once(home: Path, monkeypatch: pytest.MonkeyPatch) 
     assert found.share(found.flops / 2) == 0.5
     kept = json.loads((home / "peak.json").read_text())
     assert list(kept.values()) == [found.flops]
+    (home / "peak.json").write_text(json.dumps(dict.fromkeys(kept, 1e18)))
+    assert peaks.peak("float32", seconds=0.01).flops == 1e18
+    assert peaks.peak("float32", seconds=0.01, fresh=True).flops < 1e14
     (home / "peak.json").write_text(json.dumps(dict.fromkeys(kept, 123.0)))
-    assert peaks.peak("float32").flops == 123.0
-    assert peaks.peak("float32", seconds=0.01, fresh=True).flops > 1e8
+    assert peaks.peak("float32", seconds=0.01).flops > 1e6, "measured while the machine was busy, it grows"
     assert peaks.peak("bfloat16", seconds=0.01).flops > 1e6
     assert len(json.loads((home / "peak.json").read_text())) == 2
 
