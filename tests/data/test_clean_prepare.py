@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -237,3 +242,47 @@ def test_a_dead_worker_is_said() -> None:
         list(in_order(_dies, ("b",), ["a", "b", "c"], 2))
     with pytest.raises(ValueError, match="workers: found 0"):
         list(in_order(_dies, ("b",), ["a"], 0))
+
+
+PROGRAM = """
+import sys
+from tokenloom.cli.data import app
+
+if __name__ == "__main__":
+    app()
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_things_whole(tmp_path: Path) -> None:
+    """The real signal, to the program and its workers; then the same command goes on."""
+    program, raw = tmp_path / "program.py", tmp_path / "raw.jsonl"
+    program.write_text(PROGRAM)
+    raw.write_text("".join(json.dumps({"text": r.text}) + "\n" for r in made(6)))
+    arguments = [
+        sys.executable,
+        str(program),
+        "prepare",
+        str(raw),
+        "--workers",
+        "2",
+        "--preset",
+        "trusted",
+        "-o",
+    ]
+    started = subprocess.Popen(
+        [*arguments, str(tmp_path / "set")], start_new_session=True, stderr=subprocess.PIPE
+    )
+    note, working = tmp_path / "set/.work/progress.json", tmp_path / "set/.work/train.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (working.exists() and working.stat().st_size > 2_500_000):
+        time.sleep(0.02)
+    os.killpg(started.pid, signal.SIGINT)
+    _, said = started.communicate(timeout=120)
+    assert started.returncode == 130
+    assert b"The same command goes on" in said
+    assert json.loads(note.read_text("utf-8"))["cursor"] > 0
+    assert not (tmp_path / "set/train.jsonl").exists()
+    for name in ("set", "straight"):
+        subprocess.run([*arguments, str(tmp_path / name)], check=True, capture_output=True)
+    assert contents(tmp_path / "set") == contents(tmp_path / "straight")

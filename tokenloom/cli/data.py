@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from tokenloom.data.sets import Listeners, Made
+    from tokenloom.data.sets import Listeners, Made, Recipe
 
 app = typer.Typer(
     help="From raw text to a set a model can learn from: clean, deduplicated, split, as text and token ids.",
@@ -88,7 +88,7 @@ def prepare(
 
     Ctrl-C stops it and keeps what is done: the same command goes on from there.
     """
-    from tokenloom.data.sets import load_recipe, make_set, recipe_of
+    from tokenloom.data.sets import load_recipe, recipe_of
     from tokenloom.data.workers import cores
 
     table: dict[str, Any] = load_recipe(recipe) if recipe else {}
@@ -99,7 +99,7 @@ def prepare(
         raise ValueError(f"workers: found {workers}; allowed is 1 or more")
     table.setdefault("workers", cores())
     changes = [f'clean.preset="{preset}"'] if preset else []
-    made = make_set_shown(recipe_of(table, [*changes, *_kept_out(keep_out or []), *(change or [])]), make_set)
+    made = _make_shown(recipe_of(table, [*changes, *_kept_out(keep_out or []), *(change or [])]))
     _tell(made, as_json)
 
 
@@ -115,7 +115,7 @@ def _kept_out(sets: list[str]) -> list[str]:
     return changes
 
 
-def make_set_shown(recipe: Any, make: Any) -> Made:
+def _make_shown(recipe: Recipe) -> Made:
     """Makes a set with a bar on stderr: share read, megabytes a second, time left, documents that stay."""
     from rich.console import Console
     from rich.progress import (
@@ -128,16 +128,17 @@ def make_set_shown(recipe: Any, make: Any) -> Made:
         TransferSpeedColumn,
     )
 
+    from tokenloom.data.sets import make_set
+
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     columns += (TransferSpeedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))  # type: ignore[assignment]
     try:
         with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-            made: Made = make(recipe, _listeners(bar))
+            return make_set(recipe, _listeners(bar))
     except KeyboardInterrupt:
         console.print("Stopped; what is done is kept. The same command goes on from there.")
         raise
-    return made
 
 
 def _listeners(bar: Progress) -> Listeners:

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import numpy as np
-
 from tokenloom.data.quality import LINE_ENDS, bullets
-from tokenloom.data.spans import U64, hash_words, words
+from tokenloom.data.spans import U64, count_present, hash_words, words
 
 COMMON = tuple("的是在了和不有人我他这這为為之也其而以于於")
 """Frequent function characters, modern and classical, simplified and traditional."""
@@ -67,7 +65,7 @@ def chinese(text: str, rules: Chinese) -> tuple[str, str | None]:
         return text, "few_characters"
     if spans.n_han < rules.min_han * int((spans.ends - spans.starts).sum()):
         return text, "low_han_share"
-    if rules.min_common and int(np.isin(_common(), spans.hashes).sum()) < rules.min_common:
+    if rules.min_common and count_present(_common(), spans.hashes) < rules.min_common:
         return text, "few_common_characters"
     return text, _lines(text, rules)
 

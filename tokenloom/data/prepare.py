@@ -323,6 +323,12 @@ class _Writer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if not self.cursor:  # nothing was done: nothing is left behind
+            self._close()
+            with suppress(OSError):
+                shutil.rmtree(self.work)
+                self.folder.rmdir()
+            return
         if self._files and not self._busy:
             with suppress(OSError):  # a full disk: what was noted before stays, and the first error is told
                 self.save()

@@ -18,9 +18,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-import numpy as np
-
-from tokenloom.data.spans import U64, hash_words, words
+from tokenloom.data.spans import U64, count_present, hash_words, words
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 LINE_ENDS = tuple(".!?\"'”’…。！？；：」』）》")
@@ -108,6 +106,8 @@ def c4(text: str, rules: C4) -> tuple[str, str | None]:
     policy = rules.boilerplate and ("javascript" in lowered or any(p in lowered for p in POLICY))
     kept = [line for line in _c4_lines(text, rules, policy) if line is not None]
     short = re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip("\n")
+    if short and text.endswith("\n"):
+        short += "\n"
     if rules.min_sentences and _sentences(short, rules.min_sentences) < rules.min_sentences:
         return short, "few_sentences"
     return short, None if short else "no_lines"
@@ -177,7 +177,7 @@ def gopher(text: str, rules: Gopher) -> str | None:
         return reason
     if int(spans.alpha.sum()) / n_words < rules.min_alphabetic:
         return "few_alphabetic_words"
-    if rules.min_stop_words and int(np.isin(_stop_words(), spans.hashes).sum()) < rules.min_stop_words:
+    if rules.min_stop_words and count_present(_stop_words(), spans.hashes) < rules.min_stop_words:
         return "few_stop_words"
     return None
 

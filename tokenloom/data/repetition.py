@@ -12,16 +12,13 @@ Mandarin by its quantile method (Penedo et al. 2025, arXiv:2506.20920, its cmn_H
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tokenloom.data.spans import I64, U64, Spans, windows, words
+from tokenloom.data.spans import I64, STEP, U64, Spans, words
 
-PARAGRAPH = re.compile(r"\n{2,}")
-LINES = re.compile(r"\n+")
 TOP = ((2, 0.20), (3, 0.18), (4, 0.16))
 DUPLICATE = ((5, 0.15), (6, 0.14), (7, 0.13), (8, 0.12), (9, 0.11), (10, 0.10))
 HAN_TOP = ((3, 0.256), (5, 0.201), (6, 0.171))
@@ -50,19 +47,24 @@ def repetition(text: str, rules: Repetition) -> str | None:
     """Why a text repeats itself too much, or None. Empty text is no repetition."""
     if not text:
         return None
-    paragraphs = PARAGRAPH.split(text.strip())
+    paragraphs = [p for p in map(_without_break, text.strip().split("\n\n")) if p] or [""]
     count, characters = _repeated(paragraphs)
     if count / len(paragraphs) > rules.duplicate_paragraphs:
         return "duplicate_paragraphs"
     if characters / len(text) > rules.duplicate_paragraph_characters:
         return "duplicate_paragraph_characters"
-    lines = LINES.split(text)
+    lines = [line for line in text.split("\n") if line]
+    lines += [""] * (text.startswith("\n") + text.endswith("\n"))  # as datatrove counts them
     count, characters = _repeated(lines)
     if count / len(lines) > rules.duplicate_lines:
         return "duplicate_lines"
     if characters / len(text) > rules.duplicate_line_characters:
         return "duplicate_line_characters"
     return _ngrams(words(text), len(text)) if rules.ngrams else None
+
+
+def _without_break(paragraph: str) -> str:
+    return paragraph.lstrip("\n")
 
 
 def _repeated(parts: Sequence[str]) -> tuple[int, int]:
@@ -74,58 +76,55 @@ def _repeated(parts: Sequence[str]) -> tuple[int, int]:
 
 
 def _ngrams(spans: Spans, size: int) -> str | None:
+    """Gopher's two rules on n-grams. The runs looked at shrink as n grows: one that recurs has a shorter run
+    at its place that recurs."""
     han = spans.han_share >= MOSTLY_HAN
     ends = np.cumsum(spans.ends - spans.starts)
-    places: I64 | None = None
-    for n, most in HAN_TOP if han else TOP:
-        hashes = windows(spans.hashes, n)
-        if not len(hashes):
-            continue
-        places = _recurring(hashes, places)
-        if _top(hashes, places, ends, n, joined=not han) / size > most:
-            return f"top_{n}_gram"
-    for n, most in HAN_DUPLICATE if han else DUPLICATE:
-        hashes = windows(spans.hashes, n)
-        places = _recurring(hashes, places)
-        if _duplicated(hashes, places, ends, n) / size > most:
-            return f"duplicate_{n}_grams"
+    places, values, n = np.arange(len(spans.hashes)), spans.hashes, 1
+    limits = [(True, *each) for each in (HAN_TOP if han else TOP)]
+    limits += [(False, *each) for each in (HAN_DUPLICATE if han else DUPLICATE)]
+    for top, wanted, most in limits:
+        if wanted > len(spans.hashes):
+            break
+        while n < wanted:
+            n += 1
+            places = places[: np.searchsorted(places, len(spans.hashes) - n, "right")]
+            values = values[: len(places)] * STEP + spans.hashes[places + (n - 1)]
+        places, values = _recurring(places, values)
+        if not top and not len(places):
+            break
+        covered = _top(places, values, ends, n, not han) if top else _duplicated(places, values, ends, n)
+        if covered / size > most:
+            return f"top_{n}_gram" if top else f"duplicate_{n}_grams"
     return None
 
 
-def _recurring(hashes: U64, among: I64 | None) -> I64:
-    """The places, in order, of windows that occur more than once.
-
-    A window that recurs has a shorter window at its place that recurs, so only `among` is looked at.
-    """
-    if among is None:
-        among = np.arange(len(hashes))
-    among = among[among < len(hashes)]
-    if len(among) < 2:
-        return among[:0]
-    found = hashes[among]
-    order = np.argsort(found)
-    same = found[order][1:] == found[order][:-1]
-    recurs = np.zeros(len(among), np.bool_)
-    recurs[order[1:][same]] = True
-    recurs[order[:-1][same]] = True
-    return among[recurs]
+def _recurring(places: I64, values: U64) -> tuple[I64, U64]:
+    """Those of the runs that occur more than once, in the order of their places."""
+    order = np.argsort(values)
+    ordered = values[order]
+    same = np.flatnonzero(ordered[1:] == ordered[:-1])
+    recurs = np.zeros(len(places), np.bool_)
+    recurs[order[same]] = True
+    recurs[order[same + 1]] = True
+    return places[recurs], values[recurs]
 
 
-def _top(hashes: U64, places: I64, ends: I64, n: int, joined: bool) -> int:
+def _top(places: I64, values: U64, ends: I64, n: int, joined: bool) -> int:
     """Characters that the most frequent n-gram covers (with spaces between its words if `joined`)."""
     first, count = 0, 1
     if len(places):
-        _, at, counts = np.unique(hashes[places], return_index=True, return_counts=True)
+        _, at, counts = np.unique(values, return_index=True, return_counts=True)
         count = int(counts.max())
         first = int(places[at[counts == count].min()])
     return count * (_length(ends, first, n) + (n - 1 if joined else 0))
 
 
-def _duplicated(hashes: U64, places: I64, ends: I64, n: int) -> int:
+def _duplicated(places: I64, values: U64, ends: I64, n: int) -> int:
     """Characters in n-grams that were there before, each character counted once (Gopher's second kind)."""
     seen: set[int] = set()
     characters, free = 0, 0
-    for place, value in zip(places.tolist(), hashes[places].tolist(), strict=True):
+    for place, value in zip(places.tolist(), values.tolist(), strict=True):
         if place < free:
             continue
         if value in seen:

@@ -28,6 +28,8 @@ TABLE = 0x40000
 """Code points from here on are private or unassigned planes; they share the last entry, a mark."""
 BASE = np.uint64(0x9E3779B97F4A7C15 | 1)
 STEP = np.uint64(0xD1B54A32D192ED03)
+HELD = 1 << 18
+"""Texts up to this many characters share one table of powers; for longer ones it is made each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,11 @@ def windows(hashes: U64, n: int) -> U64:
         total *= STEP
         total += hashes[k : k + count]
     return _mix(total)
+
+
+def count_present(few: U64, hashes: U64) -> int:
+    """How many of a few hashes are among many."""
+    return sum(bool((hashes == one).any()) for one in few)
 
 
 def hash_words(each: Sequence[str]) -> U64:
@@ -140,35 +147,55 @@ def _values(fold: bool) -> U64:
     return _mix((codes + np.uint64(1)) * BASE)
 
 
+def _powers(size: int) -> tuple[U64, U64]:
+    """Powers of STEP and of its inverse modulo 2**64, `size` of each."""
+    if size > HELD:
+        return _make_powers(size)
+    forth, back = _held_powers()
+    return forth[:size], back[:size]
+
+
+@cache
+def _held_powers() -> tuple[U64, U64]:
+    return _make_powers(HELD)
+
+
+def _make_powers(size: int) -> tuple[U64, U64]:
+    inverse = np.uint64(pow(int(STEP), -1, 1 << 64))
+    both = []
+    for factor in (STEP, inverse):
+        powers = np.full(size, factor, np.uint64)
+        powers[0] = 1
+        both.append(np.cumprod(powers))
+    return both[0], both[1]
+
+
 def _cut(text: str, *, fold: bool) -> Spans:
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
-    codes = np.minimum(codes, TABLE - 1)
-    kind = _classes()[codes]
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4").astype(np.intp)
+    size = len(codes)
+    kind = _classes().take(codes, mode="clip")
     han = kind == HAN
     single = han if fold else han | (kind == WIDE_MARK)
     joined = (kind == LETTER) if fold else (kind == LETTER) | (kind == MARK)
     part = joined | single
-    before = np.empty_like(joined)
-    before[:1], before[1:] = False, joined[:-1]
-    after = np.empty_like(joined)
-    after[-1:], after[:-1] = False, joined[1:]
-    first = part & (single | ~before)
-    starts = np.flatnonzero(first)
-    ends = np.flatnonzero(part & (single | ~after)) + 1
+    # A word starts where the character before does not join it, and ends where the one after does not.
+    apart = ~joined
+    first, last = part.copy(), part.copy()
+    first[1:] &= single[1:] | apart[:-1]
+    last[:-1] &= single[:-1] | apart[1:]
+    starts, ends = np.flatnonzero(first), np.flatnonzero(last) + 1
     letters = (kind == LETTER) | han
-    n_han, n_letters = int(han.sum()), int(letters.sum())
-    none = np.zeros(0, np.bool_)
-    if not len(starts):
-        return Spans(np.zeros(0, np.uint64), starts, ends, none, none, len(codes), n_han, n_letters)
-    lengths = ends - starts
-    within = np.arange(int(lengths.sum()), dtype=np.int64)
-    heads = np.cumsum(lengths) - lengths
-    within -= np.repeat(heads, lengths)
-    powers = np.full(int(lengths.max()), STEP, np.uint64)
-    powers[0] = 1
-    np.cumprod(powers, out=powers)
-    parts = _values(fold)[codes[part]] * powers[within]
-    hashes = _mix(np.add.reduceat(parts, heads))
-    alpha = np.logical_or.reduceat(_letters()[codes[part]], heads)
-    solid = np.logical_or.reduceat(letters[part], heads)
-    return Spans(hashes, starts, ends, alpha, solid, len(codes), n_han, n_letters)
+    forth, back = _powers(size)
+    sums = np.zeros(size + 1, np.uint64)
+    np.cumsum(_values(fold).take(codes, mode="clip") * forth, out=sums[1:])
+    hashes = _mix((sums[ends] - sums[starts]) * back[starts])
+    alpha = _among(_letters().take(codes, mode="clip"), starts, ends)
+    solid = _among(letters, starts, ends)
+    return Spans(hashes, starts, ends, alpha, solid, size, int(han.sum()), int(letters.sum()))
+
+
+def _among(mask: Mask, starts: I64, ends: I64) -> Mask:
+    """Whether a word holds a character of the mask."""
+    count = np.zeros(len(mask) + 1, np.int32)
+    np.cumsum(mask, out=count[1:])
+    return count[ends] > count[starts]
