@@ -21,6 +21,7 @@ Step = tuple[str, Any]
 TASK = {
     "name": "write",
     "kind": "complete",
+    "continues": True,
     "summary": {"en": "Continues a text.", "zh": "续写一段文字。"},
     "fields": [
         {

@@ -138,3 +138,21 @@ def test_a_task_takes_no_top_p_that_the_server_refuses(wire: Wire, look: Look) -
     page.get_by_role("button", name="Run").click()
     expect(page.get_by_text("A number from 0.01 to 1, or empty.")).to_be_visible()
     assert wire.sent == []
+
+
+def test_a_task_with_a_model_of_its_own_asks_that_one(wire: Wire, look: Look) -> None:
+    wire.tasks = [{**TASK, "continues": False, "model": "poet"}]
+    wire.script = lambda body: [("text", "一行\n二行")]
+    eyes = look()
+    page = eyes.page
+    page.get_by_role("link", name="write").click()
+    page.get_by_label("Beginning").fill("春 五言绝句")
+    page.get_by_role("button", name="Run").click()
+    result = page.get_by_role("region", name="Result")
+    expect(result).to_contain_text("二行")
+    assert wire.sent[-1][1]["model"] == "poet"
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Save as Markdown").click()
+    text = waiting.value.path().read_text("utf-8")
+    assert "春" not in text, "a poem does not go on where its title ends"
+    assert text.rstrip().endswith("一行\n二行")
