@@ -177,3 +177,25 @@ def test_wrong_fine_tunes_are_refused(
 def _written(tmp_path: Path, text: str) -> Path:
     (tmp_path / "r.toml").write_text(text)
     return tmp_path / "r.toml"
+
+
+def test_the_preflight_shows_and_refuses(
+    tmp_path: Path, base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from typer.testing import CliRunner
+
+    from tokenloom.cli import app
+
+    file = conversations(tmp_path / "c.jsonl", "openai")
+    (tmp_path / "r.toml").write_text(to_toml(recipe(tmp_path, base, file)))
+    shown = CliRunner().invoke(app, ["train", str(tmp_path / "r.toml"), "--dry"])
+    assert shown.exit_code == 0, shown.output
+    assert "a rose." in shown.output
+    assert "memory" in shown.output
+    with file.open("a") as out:
+        for _ in range(3):
+            out.write(json.dumps({"messages": [{"role": "user", "content": "no answer"}]}) + "\n")
+    refused = CliRunner().invoke(app, ["train", str(tmp_path / "r.toml")])
+    assert isinstance(refused.exception, ValueError)
+    assert "3 of 15 rows were dropped" in str(refused.exception)
+    assert not list((tmp_path / "runs").glob("tuned-*"))

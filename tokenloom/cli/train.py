@@ -24,6 +24,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in this folder from its last checkpoint.")
     ] = False,
+    dry: Annotated[
+        bool, typer.Option("--dry", help="Only show what would be learned, and what it would take.")
+    ] = False,
     find_rate: Annotated[
         int,
         typer.Option(
@@ -41,10 +44,14 @@ def train(
     model. Ctrl-C stops after the step at hand, with a checkpoint; `loom train RUN --resume` goes on as if
     nothing had happened.
     """
+    from rich.console import Console
+
     from tokenloom.config import read_recipe
     from tokenloom.train.execute import resumed
     from tokenloom.train.execute import train as run
     from tokenloom.train.recipe import Recipe
+    from tokenloom.train.start import assemble
+    from tokenloom.train.survey import surveyed
 
     if resume:
         if changes:
@@ -58,7 +65,12 @@ def train(
     if find_rate:
         _find_rate(asked, find_rate)
         return
-    place, outcome = run(asked, folder)
+    if dry:
+        survey = surveyed(assemble(asked))
+        Console().print(survey.table())
+        survey.check()
+        return
+    place, outcome = run(asked, folder, lambda survey: Console(stderr=True).print(survey.table()))
     last = ", ".join(f"{k} {v:.4g}" for k, v in outcome.last.items())
     if outcome.finished:
         typer.echo(f"Done: {place} ({outcome.step} steps{'; ' + last if last else ''}).")

@@ -193,6 +193,11 @@ class Batches:
         return sum(source.n_tokens for source in self._sources)
 
     @property
+    def n_documents(self) -> int:
+        """Documents of all sets."""
+        return sum(source.shards.n_documents for source in self._sources)
+
+    @property
     def filled(self) -> float:
         """Share of the places of those rows that hold an id."""
         return self.tokens_per_epoch / (self.n_rows * self.context)

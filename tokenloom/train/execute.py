@@ -6,11 +6,10 @@ Not the putting together (train.start) and not the steps (train.fit).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from tokenloom.config import read_recipe, to_toml
 from tokenloom.data.shards import Shards
@@ -18,20 +17,27 @@ from tokenloom.train.checkpoint import checkpoints
 from tokenloom.train.evaluate import held_out, sample_texts
 from tokenloom.train.fit import Outcome, fit
 from tokenloom.train.lora import plain
-from tokenloom.train.peak import peak
 from tokenloom.train.progress import TrainingBar
 from tokenloom.train.publish import publish
 from tokenloom.train.recipe import Recipe
 from tokenloom.train.run import RunFolder
 from tokenloom.train.start import Parts, assemble
+from tokenloom.train.survey import Survey, best, flops, surveyed
 
 
-def train(recipe: Recipe, resume: Path | None = None) -> tuple[Path, Outcome]:
+def train(
+    recipe: Recipe, resume: Path | None = None, show: Callable[[Survey], None] | None = None
+) -> tuple[Path, Outcome]:
     """Runs a recipe to its end, or goes on with the run in `resume`; answers the run's folder.
 
-    A finished run's folder holds the model. Raises ValueError and OSError as its parts do.
+    show: is handed what the preflight found, before the first step of a new run. A finished run's folder
+    holds the model. Raises ValueError (PreflightRefused among them) and OSError as its parts do.
     """
     parts = assemble(recipe)
+    survey = surveyed(parts)
+    if resume is None and show is not None:
+        show(survey)
+    survey.check()
     step, progress = 0, None
     if resume is not None:
         found = checkpoints(resume / "checkpoints")
@@ -42,6 +48,7 @@ def train(recipe: Recipe, resume: Path | None = None) -> tuple[Path, Outcome]:
     else:
         root = Path(recipe.run.root).expanduser() if recipe.run.root else None
         folder = RunFolder.create(recipe.name, to_toml(parts.recipe), root, seeds={"seed": recipe.seed})
+        (folder.path / "preflight.json").write_text(json.dumps(survey.json(), indent=2), encoding="utf-8")
     with folder:
         outcome = _fit(parts, folder, step, progress)
         if outcome.finished:
@@ -52,10 +59,7 @@ def train(recipe: Recipe, resume: Path | None = None) -> tuple[Path, Outcome]:
 
 
 def _fit(parts: Parts, folder: RunFolder, step: int, progress: Mapping[str, Any] | None) -> Outcome:
-    run, config, found = parts.recipe.run, parts.model.config, parts.sizes
-    dtype = "float32" if parts.objective.dtype == torch.float32 else "bfloat16"
-    best = peak(dtype, str(parts.model.device)).flops
-    per_token = 6.0 * config.n_params + 6.0 * config.n_layer * config.dim * found.context
+    run, found = parts.recipe.run, parts.sizes
 
     def evaluate() -> dict[str, float]:
         figures = _measure(parts, parts.held_out, run.eval_tokens) if parts.held_out else {}
@@ -70,7 +74,7 @@ def _fit(parts: Parts, folder: RunFolder, step: int, progress: Mapping[str, Any]
     if step == 0 and parts.watched is not None:
         before = {"bits_per_byte": _watch(parts), "text": parts.watched[1]}
         folder.log({"step": 0, "watched": before})
-    with TrainingBar(found.steps, step, flops_per_token=per_token, peak_flops=best) as bar:
+    with TrainingBar(found.steps, step, flops_per_token=flops(parts), peak_flops=best(parts)) as bar:
         return fit(
             parts.trainer,
             folder,
