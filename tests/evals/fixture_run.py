@@ -1,4 +1,4 @@
-"""A training run as its folder would be, written by hand: log, recipe, manifest of shards, model, evaluations."""
+"""A training run as its folder would be, by hand: log, recipe, manifest of shards, model, evaluations."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class CodeScores:
 def read_problems(file: Path) -> list[Problem]:
     """ValueError names the line and the field at fault."""
     found = []
-    for number, raw in enumerate(file.read_text("utf-8").splitlines(), 1):
+    for number, raw in enumerate(file.read_bytes().splitlines(), 1):
         if not raw.strip():
             continue
         try:

@@ -29,6 +29,8 @@ STEP_TOK = 512
 WIDE_BYTES = 64 << 20
 """Logits of one step take about this much at most."""
 GREEDY = Sampling(temperature=0.0)
+ADAPTER = "adapter"
+"""What the adapter under evaluation is called in the core."""
 Progress = Callable[[int, int], None]
 """Told how much is done, of how much."""
 
@@ -107,8 +109,10 @@ class ModelFailed(RuntimeError):
 class StepScorer:
     """Scores on a compute path that nobody else uses meanwhile."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Step, adapter: str | None = None) -> None:
+        """adapter: the name of a LoRA adapter that the step holds; None = the base model."""
         self._step = step
+        self._adapter = adapter
 
     @property
     def context(self) -> int:
@@ -116,14 +120,16 @@ class StepScorer:
 
     def score(self, pairs: Sequence[Pair], progress: Progress | None = None) -> list[Scored]:
         _check(pairs, self.context, self._step.vocab_size)
-        return _score(self._step, range(self._step.n_slots), pairs, progress)
+        return _score(_Rows(self._step, self._adapter), range(self._step.n_slots), pairs, progress)
 
 
 class CoreScorer:
     """Scores on slots borrowed from a core, between its steps; its owner alone may call this."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, adapter: str | None = None) -> None:
+        """adapter: the name of a LoRA adapter that the core holds; None = the base model."""
         self._core = core
+        self._adapter = adapter
 
     @property
     def context(self) -> int:
@@ -134,7 +140,7 @@ class CoreScorer:
         if not pairs:
             return []
         with self._slots(pairs) as slots:
-            return _score(self._core.runner, slots, pairs, progress)
+            return _score(_Rows(self._core.runner, self._adapter), slots, pairs, progress)
 
     @contextmanager
     def _slots(self, pairs: Sequence[Pair]) -> Iterator[list[int]]:
@@ -166,6 +172,14 @@ def _check(pairs: Sequence[Pair], context: int, vocab_size: int) -> None:
             raise ValueError(f"pairs[{at}]: ids from {low} to {high}; allowed: 0 to {vocab_size - 1}")
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """A compute path with the adapter that all rows are for."""
+
+    step: Step
+    adapter: str | None
+
+
 @dataclass
 class _Group:
     """Pairs with one context, which is computed once."""
@@ -176,7 +190,7 @@ class _Group:
 
 
 def _score(
-    step: Step, slots: Sequence[int], pairs: Sequence[Pair], progress: Progress | None
+    step: _Rows, slots: Sequence[int], pairs: Sequence[Pair], progress: Progress | None
 ) -> list[Scored]:
     """Groups of one context share its cache: each continuation overwrites the last one's positions."""
     groups: dict[tuple[int, ...], _Group] = {}
@@ -201,14 +215,14 @@ def _score(
     return [scored for scored in out if scored is not None]
 
 
-def _contexts(step: Step, wave: Sequence[_Group]) -> dict[int, np.ndarray]:
+def _contexts(step: _Rows, wave: Sequence[_Group]) -> dict[int, np.ndarray]:
     """Logits (V,) after each group's context, by slot."""
     asked = [(group.slot, 0, group.context, 1) for group in wave]
     return {slot: logits[-1] for (slot, _, _, _), logits in zip(asked, _run(step, asked), strict=True)}
 
 
 def _continuations(
-    step: Step, live: Sequence[_Group], firsts: dict[int, np.ndarray], pairs: Sequence[Pair], turn: int
+    step: _Rows, live: Sequence[_Group], firsts: dict[int, np.ndarray], pairs: Sequence[Pair], turn: int
 ) -> list[Scored]:
     texts = [pairs[group.pairs[turn]].continuation for group in live]
     asked = [
@@ -251,17 +265,17 @@ Asked = tuple[int, int, Sequence[int], int]
 """slot, first position, ids, how many of the last ones need logits"""
 
 
-def _run(step: Step, asked: Sequence[Asked]) -> list[np.ndarray]:
+def _run(step: _Rows, asked: Sequence[Asked]) -> list[np.ndarray]:
     """The wanted logits of each, in order."""
     parts: dict[int, list[np.ndarray]] = {slot: [] for slot, _, _, _ in asked}
     _each(step, asked, lambda slot, logits: parts[slot].append(logits))
     return [np.concatenate(parts[slot]) for slot, _, _, _ in asked]
 
 
-def _each(step: Step, asked: Sequence[Asked], take: Callable[[int, np.ndarray], None]) -> None:
+def _each(step: _Rows, asked: Sequence[Asked], take: Callable[[int, np.ndarray], None]) -> None:
     """Runs what is asked in steps of bounded size, and hands over the logits piece by piece."""
     left = [(slot, start, list(ids), want) for slot, start, ids, want in asked]
-    wide = max(1, WIDE_BYTES // (4 * step.vocab_size))
+    wide = max(1, WIDE_BYTES // (4 * step.step.vocab_size))
     while left:
         rows: list[Row] = []
         rest: list[tuple[int, int, list[int], int]] = []
@@ -273,11 +287,11 @@ def _each(step: Step, asked: Sequence[Asked], take: Callable[[int, np.ndarray], 
                 rest.append((slot, start, ids, want))
                 continue
             answered = max(0, n - plain)
-            rows.append(Row(slot, start, ids[:n], want=answered))
+            rows.append(Row(slot, start, ids[:n], answered, adapter=step.adapter))
             room, logits = room - n, logits - answered
             if n < len(ids):
                 rest.append((slot, start + n, ids[n:], want - answered))
-        for row, found in zip(rows, step.run(rows), strict=True):
+        for row, found in zip(rows, step.step.run(rows), strict=True):
             if found is not None:
                 take(row.slot, found)
         left = rest
@@ -286,8 +300,16 @@ def _each(step: Step, asked: Sequence[Asked], take: Callable[[int, np.ndarray], 
 class CoreWriter:
     """Writes with a core that this thread owns; answers run together, as many as the core takes."""
 
-    def __init__(self, core: Core, tokenizer: Tokenizer, *, stop_ids: Sequence[int] | None = None) -> None:
-        """stop_ids: end an answer; None = the tokenizer's own end tokens."""
+    def __init__(
+        self,
+        core: Core,
+        tokenizer: Tokenizer,
+        *,
+        stop_ids: Sequence[int] | None = None,
+        adapter: str | None = None,
+    ) -> None:
+        """stop_ids: end an answer; None = the tokenizer's own end tokens. adapter: as in CoreScorer."""
+        self._adapter = adapter
         self._core = core
         self._tokenizer = tokenizer
         self._stop_ids = tuple(tokenizer.eos_ids if stop_ids is None else stop_ids)
@@ -316,7 +338,17 @@ class CoreWriter:
             for ids in prompts:
                 name = f"evals-{next(self._names)}"
                 self._core.add(
-                    Request(name, "evals", tuple(ids), max_tokens, sampling, seed, n, stop_ids=self._stop_ids)
+                    Request(
+                        name,
+                        "evals",
+                        tuple(ids),
+                        max_tokens,
+                        sampling,
+                        seed,
+                        n,
+                        stop_ids=self._stop_ids,
+                        adapter=self._adapter,
+                    )
                 )
                 drafts[name] = [_Draft(TextStream(self._tokenizer, stop)) for _ in range(n)]
             self._drive(drafts, progress)
@@ -392,10 +424,12 @@ def open_model(
     device: str = "auto",
     n_slots: int | None = None,
     context: int | None = None,
+    adapter: str | Path | None = None,
 ) -> Opened:
     """A model of this machine by name, folder or file. ValueError or OSError for what cannot be opened.
 
-    dtype, device, n_slots, context: as in `engine.load.prepare`.
+    dtype, device, n_slots, context: as in `engine.load.prepare`. adapter: the folder of a LoRA adapter to
+    evaluate on top of it.
     """
     from tokenloom import hub
     from tokenloom.engine.load import prepare
@@ -403,5 +437,8 @@ def open_model(
 
     found = hub.find(str(name))
     tokenizer = load_tokenizer(found.path)
-    core = prepare(found.path, dtype=dtype, device=device, n_slots=n_slots, context=context).open()
-    return Opened(found.name, found.path, core, tokenizer, CoreScorer(core), CoreWriter(core, tokenizer))
+    named = {} if adapter is None else {ADAPTER: str(adapter)}
+    plan = prepare(found.path, dtype=dtype, device=device, n_slots=n_slots, context=context, adapters=named)
+    core, use = plan.open(), ADAPTER if named else None
+    scorer, writer = CoreScorer(core, use), CoreWriter(core, tokenizer, adapter=use)
+    return Opened(found.name, found.path, core, tokenizer, scorer, writer)

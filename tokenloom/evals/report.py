@@ -176,7 +176,7 @@ def _data(run: Run) -> str:
 def _counts(folder: Path) -> tuple[str, ...]:
     """Documents, tokens, bytes, bytes per token, and the rest, of a folder of shards."""
     if not (folder / MANIFEST).is_file():
-        return ("", "", "", "", "")
+        return ("", "", "", "", "no shards lie here")
     try:
         found = read_manifest(folder / MANIFEST)
     except BadShards as error:
