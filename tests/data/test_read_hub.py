@@ -59,7 +59,8 @@ def hub() -> Iterator[DataHub]:
 def ask(hub: DataHub, folder: Path, kind: str, *names: str) -> list[dict[str, Any]]:
     environment = {  # its own Hub, and nothing else
         **os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "0",
-        "HF_DATASETS_OFFLINE": "0", "NO_PROXY": "*", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1",
+        "HF_DATASETS_OFFLINE": "0", "NO_PROXY": "*", "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_XET": "1",
     }  # fmt: skip
     environment.pop("HF_TOKEN", None)
     done = subprocess.run(
