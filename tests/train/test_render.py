@@ -209,6 +209,55 @@ def test_a_stock_template_learns_what_trl_learns(
     assert not row.learned[differ].any()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(_trl_templates() is None, reason="trl is not installed")
+def test_the_loss_of_a_batch_is_that_of_trl(chat_folder: Folders, tmp_path: Path) -> None:
+    """trl's trainer on a stock template it knows, against our rows, packed, on the same weights."""
+    import torch
+    from datasets import Dataset
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from trl import SFTConfig, SFTTrainer
+
+    from tokenloom.data.pack import Rows
+    from tokenloom.model.load import load_model
+    from tokenloom.train.objective import NextId
+
+    place = _trl_templates()
+    assert place is not None
+    folder = chat_folder("llama3", (place / "llama3.jinja").read_text("utf-8"))
+    chats = [CHATS["turns"], CHATS["system"]]
+    tokenizer = load_tokenizer(folder)
+    config = LlamaConfig(
+        vocab_size=tokenizer.vocab_size, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
+    asked = SFTConfig(
+        output_dir=str(tmp_path / "out"), assistant_only_loss=True, max_length=None, use_cpu=True,
+        bf16=False, report_to=[], per_device_train_batch_size=2,
+    )  # fmt: skip
+    theirs = SFTTrainer(
+        model=LlamaForCausalLM.from_pretrained(tmp_path / "model"),
+        args=asked,
+        train_dataset=Dataset.from_list([{"messages": chat} for chat in chats]),
+        processing_class=AutoTokenizer.from_pretrained(folder),
+    )
+    batch = theirs.data_collator([theirs.train_dataset[i] for i in range(2)])
+    with torch.no_grad():
+        want = float(theirs.compute_loss(theirs.model.eval(), batch))
+    rows = [learn(tokenizer, chat) for chat in chats]
+    ids = np.concatenate([row.ids for row in rows])[None]
+    targets = np.concatenate([np.append(np.where(row.learned, row.ids, -100)[1:], -100) for row in rows])[
+        None
+    ]
+    documents = np.repeat([0, 1], [len(row.ids) for row in rows])[None]
+    objective = NextId(load_model(tmp_path / "model", "float32", "cpu"), torch.float32, 64)
+    loss, count, _ = objective.loss("model", Rows(ids, targets, documents))
+    assert count == int((batch["labels"] != -100).sum())
+    assert float(loss) / count == pytest.approx(want, rel=1e-5)
+
+
 def test_marks_that_do_not_hold_every_answer_are_refused(chat_folder: Folders) -> None:
     once = CHATML_MARKED.replace("m.role == 'assistant'", "m.role == 'assistant' and loop.last")
     with pytest.raises(RowRefused, match=r"marks 1 answers, but there are 2"):
