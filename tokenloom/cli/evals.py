@@ -149,11 +149,8 @@ def evaluate(
     started = time.perf_counter()
     from tokenloom.evals.compute import open_model
 
-    opened = open_model(place.model, dtype=dtype, device=device, adapter=place.adapter)
-    try:
+    with open_model(place.model, dtype=dtype, device=device, adapter=place.adapter) as opened:
         found = measure(opened, asked, _bar)
-    finally:
-        opened.close()
     facts = {
         "model": {"name": opened.name, "file": opened.path.name, "dtype": dtype, "device": device},
         **({"adapter": str(place.adapter)} if place.adapter else {}),

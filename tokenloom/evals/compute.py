@@ -416,6 +416,12 @@ class Opened:
     def close(self) -> None:
         self.core.close()
 
+    def __enter__(self) -> Opened:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 def open_model(
     name: str | Path,

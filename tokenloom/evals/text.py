@@ -8,13 +8,14 @@ Sources: Post 2018, arXiv:1804.08771 (sacrebleu); Popovic 2015 (chrF); Lin 2004 
 
 from __future__ import annotations
 
-import json
 import re
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from tokenloom.evals.interval import LEVEL, RESAMPLES, Interval, mean
 
@@ -73,7 +74,7 @@ def bleu(
     tokenize: str | None = None,
     resamples: int = RESAMPLES,
 ) -> Score:
-    """Corpus BLEU of 0 to 100; the interval is sacrebleu's own bootstrap (Koehn 2004).
+    """Corpus BLEU of 0 to 100; the interval by drawing texts anew (Koehn 2004).
 
     tokenize: sacrebleu's name; None = zh where a reference has Chinese characters, else 13a.
     """
@@ -107,16 +108,21 @@ def _sacre(
     # sacrebleu wants reference k of every text together; texts with fewer have none there.
     most = max(len(refs) for refs in references)
     columns = [[refs[k] if k < len(refs) else None for refs in references] for k in range(most)]
-    draws = resamples if len(answers) > 1 else 1
-    found = metric.corpus_score(list(answers), columns, n_bootstrap=draws)
+    value = float(metric.corpus_score(list(answers), columns).score)
     settings = metric.get_signature().format()
-    value = float(found.score)
-    if draws == 1:
+    if len(answers) < 2:
         return Score(name, Interval(value, n=len(answers)), settings)
-    said = json.loads(found.format(width=9, signature=settings, is_json=True))
-    # Where every draw scored 0 it states no confidence.
-    middle, reach = said.get("confidence_mean", value), said.get("confidence_var", 0.0)
-    return Score(name, Interval(value, middle - reach, middle + reach, LEVEL, len(answers)), settings)
+    # Its own bootstrap holds all draws at once and fails where one of them scores nothing.
+    stats = np.array(metric._extract_corpus_statistics(list(answers), columns), np.float64)
+    random = np.random.default_rng(0)
+    drawn = [
+        metric._compute_score_from_stats(
+            stats[random.integers(0, len(stats), len(stats))].sum(0).tolist()
+        ).score
+        for _ in range(resamples)
+    ]
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Score(name, Interval(value, float(low), float(high), LEVEL, len(answers)), settings)
 
 
 class RougeWords:
