@@ -134,7 +134,7 @@ def test_repetition_in_chinese_counts_characters() -> None:
     ("reason", "text"),
     [
         ("few_characters", "今天天气很好。"),
-        ("low_han_share", CHINESE[:120] + " abcdefghij" * 40),
+        ("low_han_share", CHINESE[:120] + " abcdefghij" * 140),
         ("few_common_characters", "甲乙丙丁戊己庚辛壬癸。" * 12),
         (
             "lines_without_end",
@@ -148,7 +148,7 @@ def test_repetition_in_chinese_counts_characters() -> None:
     ],
 )
 def test_chinese(reason: str, text: str) -> None:
-    assert chinese(text, Chinese())[1] == reason
+    assert chinese(text, Chinese(max_short_lines=0.67))[1] == reason
     assert chinese(CHINESE, Chinese()) == (CHINESE, None)
     assert chinese(CLASSICAL, Chinese())[1] is None
 

@@ -32,19 +32,19 @@ class Chinese:
     min_characters: int = 80
     """Documents with fewer Han characters are dropped (Gopher's 50 words at 1.6 characters)."""
     min_han: float = 0.5
-    """Least share of Han characters among all that is not white space."""
+    """Least share of Han characters among the words and marks, where each of them is a word."""
     min_common: int = 2
     """Least number of different function characters, such as 的 是 之 (Gopher's stop words)."""
     min_ended_lines: float = 0.106
     """Least share of lines that end in a mark such as 。"""
-    max_short_lines: float = 0.67
-    """Most lines that may have at most `short_line` characters (FineWeb)."""
+    max_short_lines: float = 1
+    """Most lines that may have at most `short_line` characters; 1 is no limit, as in FineWeb-2."""
     short_line: int = 10
-    """FineWeb's 30 letters are about six words: ten characters."""
+    """FineWeb's 30 letters of English are about six words: ten characters."""
     max_line_breaks: float = 0.11
     """Most line breaks per character."""
-    max_repeated_characters: float = 0.01
-    """Most of the characters that may lie in lines seen before (FineWeb)."""
+    max_repeated_characters: float = 0.1
+    """Most of the characters that may lie in lines seen before (FineWeb-2; FineWeb has 0.01 for English)."""
     max_bullet_lines: float = 0.9
     max_ellipsis_lines: float = 0.3
     boilerplate: bool = True
@@ -63,7 +63,7 @@ def chinese(text: str, rules: Chinese) -> tuple[str, str | None]:
     spans = words(text)
     if spans.n_han < rules.min_characters:
         return text, "few_characters"
-    if spans.n_han < rules.min_han * int((spans.ends - spans.starts).sum()):
+    if spans.n_han < rules.min_han * len(spans.hashes):
         return text, "low_han_share"
     if rules.min_common and count_present(_common(), spans.hashes) < rules.min_common:
         return text, "few_common_characters"
