@@ -189,7 +189,7 @@ def compare(asked: Sequence[Asked], before: Sequence[Answered], after: Sequence[
 
 def _table(asked: Sequence[Asked], answers: Sequence[Answered]) -> dict[str, list[float]]:
     """Score -> its value for each function."""
-    from rouge_score.rouge_scorer import RougeScorer  # type: ignore[import-untyped]
+    from rouge_score.rouge_scorer import RougeScorer
     from sacrebleu.metrics.chrf import CHRF
 
     chrf, rouge = CHRF(), RougeScorer(["rougeL"], tokenizer=RougeWords())
