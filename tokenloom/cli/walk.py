@@ -268,16 +268,19 @@ STEPS = (
     Step("use", lambda made: False, _use),
 )
 OWN = (
-    "lines.txt",
-    "pairs.jsonl",
-    "questions.jsonl",
-    "text",
-    "tokenizer",
-    "pretrain.toml",
-    "sft.toml",
-    "runs",
+    *(
+        "lines.txt",
+        "pairs.jsonl",
+        "questions.jsonl",
+        "text",
+        "tokenizer",
+        "pretrain.toml",
+        "sft.toml",
+        "runs",
+    ),
+    *("pretrained", "model", RESULT),
 )
-OWN += ("pretrained", "model", RESULT, MARK)
+"""What a walk writes into its folder, beside the mark."""
 
 
 # --- how ----------------------------------------------------------------------------------------------------
@@ -342,6 +345,7 @@ def _claim(out: Path, quick: bool, fresh: bool) -> None:
                 shutil.rmtree(place)
             else:
                 place.unlink(missing_ok=True)
+        _put(mark, json.dumps({"quick": quick}) + "\n")
     if mark.is_file():
         if json.loads(mark.read_text("utf-8"))["quick"] != quick:
             begun = "with" if not quick else "without"
