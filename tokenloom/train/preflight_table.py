@@ -41,7 +41,7 @@ def _sample(sample: Sample) -> RenderableType:
         if left <= 0:
             text.append(" ...")
             break
-    return Panel(text, title=f"{sample.source}: green is learned", title_align="left")
+    return Panel(text, title=Text(f"{sample.source}: green is learned"), title_align="left")
 
 
 def _counts(found: Preflight) -> RenderableType:
