@@ -327,6 +327,16 @@ def test_one_template_object_serves_and_trains(chat_folder: Folders) -> None:
             assert row.ids[:last].tolist() == prompt
 
 
+def test_messages_are_taken_as_the_server_takes_them(chat_folder: Folders) -> None:
+    tokenizer = load_tokenizer(chat_folder("smollm2", SMOLLM2))
+    wanted = learn(tokenizer, CHATS["system"])
+    asked = [{**CHATS["system"][0], "role": "developer"}, {**CHATS["system"][1], "name": None}]
+    row = learn(tokenizer, [*asked, CHATS["system"][2]])
+    assert row.ids.tolist() == wanted.ids.tolist()
+    silent = [CHATS["turns"][0], {"role": "assistant", "content": None}]
+    assert spoken(tokenizer, learn(tokenizer, silent)) == ["<|im_end|>"]
+
+
 def test_a_template_that_tells_tools_late_is_followed(chat_folder: Folders) -> None:
     """Mistral's tools stand before the last question, so no earlier prompt is a prefix of the whole."""
     tokenizer = load_tokenizer(chat_folder("mistral", MISTRAL))

@@ -74,7 +74,7 @@ def render(conversation: Conversation, tokenizer: Tokenizer, settings: RenderSet
     """A conversation's ids and mask. RowRefused with the reason where it cannot be learned from."""
     if tokenizer.template is None:
         raise ValueError("template: this model has no chat template; give it one (train.templates)")
-    messages = [{k: v for k, v in turn.items() if k != "weight"} for turn in conversation.messages]
+    messages = [_as_served(turn) for turn in conversation.messages]
     if not messages:
         raise RowRefused(NOTHING, "it has no messages")
     tools = conversation.tools or None
@@ -108,6 +108,14 @@ def render_all(
             on_drop(Dropped(error.reason, conversation.source, error.detail))
             continue
         yield row
+
+
+def _as_served(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message as the server hands it to the template."""
+    turn = {key: value for key, value in message.items() if key != "weight" and value is not None}
+    if turn["role"] == "developer":
+        turn["role"] = "system"
+    return {"content": "", **turn}
 
 
 def _chat(
