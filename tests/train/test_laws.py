@@ -72,6 +72,26 @@ def test_eight_passes_of_one_row_are_one_pass_of_eight() -> None:
         torch.testing.assert_close(eight[name], one[name], rtol=1e-4, atol=1e-7)
 
 
+def test_activations_computed_anew_give_the_same_gradient() -> None:
+    found = []
+    for again in (False, True):
+        trained = model().train()
+        trained.recompute = again
+        kept: list[int] = []
+
+        def pack(tensor: torch.Tensor, kept: list[int] = kept) -> torch.Tensor:
+            kept.append(tensor.nbytes)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            loss, _, _ = NextId(trained, torch.float32, 64).loss("model", uneven())
+        loss.backward()
+        found.append((sum(kept), {name: p.grad for name, p in trained.named_parameters()}))
+    assert found[1][0] < found[0][0] / 2
+    for name, grad in found[0][1].items():
+        torch.testing.assert_close(found[1][1][name], grad, rtol=1e-6, atol=1e-8)
+
+
 def test_packed_rows_give_the_loss_of_documents_alone(tmp_path: Path) -> None:
     tokenizer = tiny_tokenizer(tmp_path / "t")
     shards = tiny_shards(tmp_path / "s", tokenizer, WORDS)

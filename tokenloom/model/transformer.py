@@ -14,6 +14,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from tokenloom.model.attention import attend, causal_mask, document_mask
 from tokenloom.model.features import Activation, ModelConfig
@@ -157,6 +158,9 @@ class Transformer(nn.Module):
         self.config = config
         self.model = Decoder(config)
         self.lm_head = None if config.tied else Linear(config.dim, config.vocab_size, bias=False)
+        self.recompute = False
+        """Training: keep each layer's input alone and compute the rest anew for the backward pass (Chen et al.
+        2016, arXiv:1604.06174)."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -200,8 +204,10 @@ class Transformer(nn.Module):
                 raise ValueError(f"ids: found {ids.shape[1]} positions, the model has {c.context}")
             x = x + self.model.embed_positions(positions)
         tables, masks = self._tables(positions, ids.shape[1], x.dtype), self._masks(ids.shape[1], documents)
+        again = self.recompute and self.training and torch.is_grad_enabled()
         for i, layer in enumerate(self.model.layers):
-            x = layer(x, tables.get(c.rope_of(i)), masks[c.window(i)])
+            given = x, tables.get(c.rope_of(i)), masks[c.window(i)]
+            x = checkpoint(layer, *given, use_reentrant=False) if again else layer(*given)
         return self.model.norm(x)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:

@@ -70,6 +70,7 @@ def assemble(recipe: Recipe) -> Parts:
     model = _model(recipe, tokenizer)
     if recipe.lora.rank:
         _put_lora(model, recipe)
+    model.recompute = recipe.run.checkpoint_activations
     data = recipe.data
     batches = Batches(train, context=data.context, rows=recipe.run.rows, seed=recipe.seed, pack=data.pack)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
