@@ -178,3 +178,12 @@ def test_scrub(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["prepare", "report", "words", "scrub"])
 def test_help_is_in_sentences(command: str) -> None:
     assert "." in run(command, "--help")
+
+
+def test_a_tokenizer_that_is_not_there_is_said_before_the_work(source: Path, tmp_path: Path) -> None:
+    arguments = ["prepare", str(source), "-o", str(tmp_path / "o"), "--text-field", "body"]
+    with pytest.raises((ValueError, OSError), match="no-tokenizer"):
+        CliRunner().invoke(
+            app, [*arguments, "--tokenizer", str(tmp_path / "no-tokenizer")], catch_exceptions=False
+        )
+    assert not (tmp_path / "o").exists()

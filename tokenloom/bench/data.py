@@ -71,7 +71,7 @@ def _paragraph(sentences: list[str], rng: random.Random) -> str:
 def run(
     text: Path | None = None,
     *,
-    megabytes: float = 16,
+    megabytes: float = 32,
     workers: int = 2,
     rounds: int = 3,
     say: Callable[[str], None] = print,

@@ -110,6 +110,10 @@ def make_set(recipe: Recipe, listeners: Listeners | None = None) -> Made:
     """Makes the set a recipe describes; the same call goes on where it was broken off."""
     tell = listeners or Listeners()
     online = recipe.online
+    if recipe.tokenizer:  # what is wrong with it is said before the long work
+        from tokenloom.tokens.text import load_tokenizer
+
+        load_tokenizer(recipe.tokenizer)
     sources = find_sources(recipe.paths, lambda note: None, online)
     sets = evaluations(recipe.clean.contamination, online=online) if recipe.clean.contamination else ()
     bad: list[str] = []
