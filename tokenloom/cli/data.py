@@ -31,7 +31,7 @@ def prepare(
     ] = None,
     recipe: Annotated[
         Path | None,
-        typer.Option(help="A TOML file that says all of this, with a [clean] table.", show_default=False),
+        typer.Option(help="A TOML file that says all of this; its table "clean" holds the steps.", show_default=False),
     ] = None,
     preset: Annotated[
         str | None,
@@ -277,7 +277,7 @@ def scrub(
         ),
     ] = None,
     mask: Annotated[
-        bool, typer.Option("--mask", help="Write an asterisk for each letter instead of [EMAIL].")
+        bool, typer.Option("--mask", help="Write an asterisk for each letter instead of the kind in brackets.")
     ] = False,
     out: Annotated[
         Path | None,
