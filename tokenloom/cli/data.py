@@ -31,7 +31,9 @@ def prepare(
     ] = None,
     recipe: Annotated[
         Path | None,
-        typer.Option(help="A TOML file that says all of this; its table "clean" holds the steps.", show_default=False),
+        typer.Option(
+            help="A TOML file that says all of this; its table clean has the steps.", show_default=False
+        ),
     ] = None,
     preset: Annotated[
         str | None,
@@ -277,7 +279,7 @@ def scrub(
         ),
     ] = None,
     mask: Annotated[
-        bool, typer.Option("--mask", help="Write an asterisk for each letter instead of the kind in brackets.")
+        bool, typer.Option("--mask", help="Write an asterisk for each letter instead of its kind.")
     ] = False,
     out: Annotated[
         Path | None,
