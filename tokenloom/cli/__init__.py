@@ -11,31 +11,50 @@ from typing import Annotated
 
 import typer
 
-from tokenloom.cli import ask, bench, data, export, models, runs, serve, tokenizer, train
+from tokenloom.cli import (
+    ask,
+    bench,
+    data,
+    evals,
+    examples,
+    export,
+    models,
+    poem,
+    runs,
+    serve,
+    tokenizer,
+    train,
+    walk,
+)
 from tokenloom.tasks import tasks, typer_command
 from tokenloom.version import __version__
 
 app = typer.Typer(
     name="loom",
-    help="Tokenloom: chat, write and serve with open models, on a machine you own.",
+    help="Tokenloom: make, train, judge and serve models that write, on a machine you own.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(ask.chat)
-app.command("write")(typer_command(tasks()["write"], ask.write))
+app.command("write")(poem.with_poem(typer_command(tasks()["write"], ask.write)))
 app.command()(serve.studio)
 app.command()(serve.serve)
 app.command()(models.pull)
 app.command("models")(models.models)
 app.command()(models.remove)
 app.command()(models.verify)
+data.app.command()(examples.docstrings)
+data.app.command("docstring-scores")(examples.docstring_scores)
 app.add_typer(data.app, name="data")
 app.add_typer(tokenizer.app, name="tokenizer")
 app.command()(train.train)
 app.add_typer(runs.app, name="runs")
+app.command("eval")(evals.evaluate)
+app.command()(evals.report)
 app.add_typer(export.app, name="export")
+app.command()(walk.walk)
 app.command()(bench.bench)
 
 
@@ -52,7 +71,7 @@ def root(
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say on stderr what is going on.")] = False,
 ) -> None:
-    """Tokenloom: chat, write and serve with open models, on a machine you own."""
+    """Tokenloom: make, train, judge and serve models that write, on a machine you own."""
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
 
