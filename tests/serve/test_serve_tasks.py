@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import Place
+from fake_engine import FakeEngine, Place
 from serving import Serve, Served
 from test_serve_chat import events
 from tokenizers import Tokenizer
 
-from tokenloom import tasks
+from tokenloom import hub, tasks
+from tokenloom.serve.models import Models
+from tokenloom.serve.settings import Settings
 from tokenloom.tokens.verse import CONTROL
 from tokenloom.trust import WORDS
 
@@ -97,3 +100,17 @@ def test_a_poem_is_held_to_its_form(serve: Serve, model_folder: Path, tmp_path: 
     )
     ids = [backend.token_to_id(token) for token in CONTROL[:3]]
     assert [id for id in request.ids if id in ids] == ids
+
+
+def test_a_model_of_the_package_is_offered_but_answers_for_no_other(
+    model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "installed", list)
+    monkeypatch.setattr(hub, "shipped", lambda: [Place("poet", model_folder)])
+    alone = Models(FakeEngine(), Settings())
+    assert alone.names() == ["poet"]
+    assert asyncio.run(alone.default()) is None
+    monkeypatch.setattr(hub, "installed", lambda: [Place("zebra", model_folder)])
+    both = Models(FakeEngine(), Settings())
+    assert both.names() == ["zebra", "poet"]
+    assert asyncio.run(both.default()) == "zebra"
