@@ -17,6 +17,7 @@ from local_tasks import NAMES, TEXTS, write_tasks
 
 from tokenloom.evals.compute import Opened, open_model
 from tokenloom.evals.harness import Loom, run_tasks
+from tokenloom.evals.window import document, fit
 from tokenloom.model.load import load_model
 from tokenloom.model.save import save_model
 from tokenloom.tokens.folder import tokenizer_files
@@ -110,6 +111,25 @@ def test_each_request_is_answered_the_same(ours: Loom, theirs: HFLM) -> None:
         ("word " * 150, {"until": ["."], "max_gen_toks": 10}),
     )
     assert ours.generate_until(written) == theirs.generate_until(written)
+
+
+def test_the_sliding_window_is_that_of_transformers_documentation(opened: Opened, theirs: HFLM) -> None:
+    text = document(TEXTS[3], opened.tokenizer)
+    window, stride = 48, 16
+    found = fit(opened.scorer, [text], window=window, stride=stride)
+    ids = torch.tensor([text.ids])
+    total, before = 0.0, 0
+    for begin in range(0, ids.shape[1], stride):
+        end = min(begin + window, ids.shape[1])
+        labels = ids[:, begin:end].clone()
+        labels[:, : before - begin] = -100
+        with torch.no_grad():
+            loss = theirs.model(ids[:, begin:end], labels=labels).loss
+        total += float(loss) * int((labels[:, 1:] != -100).sum())
+        before = end
+        if end == ids.shape[1]:
+            break
+    assert found.nats == pytest.approx(total, rel=1e-4)
 
 
 def test_chats_are_rendered_the_same(ours: Loom, theirs: HFLM) -> None:
