@@ -129,7 +129,7 @@ class RougeWords:
     """rouge-score's own words (a to z and digits), and each Chinese character as one."""
 
     def __init__(self, stem: bool = False) -> None:
-        from rouge_score.tokenizers import DefaultTokenizer  # type: ignore[import-untyped]
+        from rouge_score.tokenizers import DefaultTokenizer
 
         self._latin = DefaultTokenizer(stem)
 
@@ -151,7 +151,7 @@ def rouge(
     resamples: int = RESAMPLES,
 ) -> list[Score]:
     """F-measures of 0 to 1, the mean over texts; of several references the best counts."""
-    from rouge_score.rouge_scorer import RougeScorer  # type: ignore[import-untyped]
+    from rouge_score.rouge_scorer import RougeScorer
 
     check(answers, references)
     if unknown := sorted(set(kinds) - set(ROUGE_KINDS)):

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from tokenloom.model.attention import attend, causal_mask, document_mask
+from tokenloom.model.attention import additive, attend, causal_mask, document_mask
 from tokenloom.model.features import Activation, ModelConfig
 from tokenloom.model.rope import frequencies, rotate
 
@@ -159,8 +159,8 @@ class Transformer(nn.Module):
         self.model = Decoder(config)
         self.lm_head = None if config.tied else Linear(config.dim, config.vocab_size, bias=False)
         self.recompute = False
-        """Training: keep each layer's input alone and compute the rest anew for the backward pass (Chen et al.
-        2016, arXiv:1604.06174)."""
+        """Training: keep each layer's input alone; the rest is computed anew for the backward pass (Chen et
+        al. 2016, arXiv:1604.06174)."""
 
     @property
     def dtype(self) -> torch.dtype:
@@ -203,7 +203,8 @@ class Transformer(nn.Module):
             if ids.shape[1] > c.context:
                 raise ValueError(f"ids: found {ids.shape[1]} positions, the model has {c.context}")
             x = x + self.model.embed_positions(positions)
-        tables, masks = self._tables(positions, ids.shape[1], x.dtype), self._masks(ids.shape[1], documents)
+        tables = self._tables(positions, ids.shape[1], x.dtype)
+        masks = self._masks(ids.shape[1], documents, _product_dtype(x))
         again = self.recompute and self.training and torch.is_grad_enabled()
         for i, layer in enumerate(self.model.layers):
             given = x, tables.get(c.rope_of(i)), masks[c.window(i)]
@@ -230,16 +231,25 @@ class Transformer(nn.Module):
             tables[rope] = (pair[0][:, None], pair[1][:, None]) if positions.dim() == 2 else pair
         return tables
 
-    def _masks(self, length: int, documents: torch.Tensor | None) -> dict[int, torch.Tensor | None]:
+    def _masks(
+        self, length: int, documents: torch.Tensor | None, dtype: torch.dtype
+    ) -> dict[int, torch.Tensor | None]:
+        """By window; those of documents as numbers, made once for all layers."""
         masks: dict[int, torch.Tensor | None] = {}
         for window in {self.config.window(i) for i in range(self.config.n_layer)}:
             if documents is not None:
-                masks[window] = document_mask(documents, window)
+                masks[window] = additive(document_mask(documents, window), dtype)
             elif window and window < length:
                 masks[window] = causal_mask(length, length, window, self.device)
             else:
                 masks[window] = None
         return masks
+
+
+def _product_dtype(x: torch.Tensor) -> torch.dtype:
+    """What products of x are computed in: autocast's type where it is on."""
+    kind = x.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
 
 
 def positions_in(documents: torch.Tensor) -> torch.Tensor:
