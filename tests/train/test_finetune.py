@@ -14,8 +14,9 @@ from tokenloom.config import fill, read_recipe, to_toml
 from tokenloom.model.load import load_model
 from tokenloom.model.lora import load_adapter
 from tokenloom.tokens.text import load_tokenizer
+from tokenloom.train.adapter import save_adapter
 from tokenloom.train.execute import train
-from tokenloom.train.lora import merge
+from tokenloom.train.lora import LoraSettings, add_lora, merge
 from tokenloom.train.recipe import Recipe
 from tokenloom.train.start import assemble
 
@@ -122,6 +123,22 @@ def test_lora_leaves_an_adapter_that_merges_to_what_was_trained(
         torch.testing.assert_close(own(ids), merged(ids), rtol=0.05, atol=0.05 if not int8 else 0.3)
     about = json.loads((place / "adapter" / "tokenloom.json").read_text())
     assert about["tokenizer_sha256"] == load_tokenizer(whole / "model").hash
+
+
+def test_an_adapter_is_refused_on_another_base(tmp_path: Path, base: Path) -> None:
+    import tokenloom as tl
+    from tokenloom.model.transformer import Transformer, init_weights
+
+    model = Transformer(load_model(base, dtype="float32").config)
+    init_weights(model, 1)
+    add_lora(model, LoraSettings(rank=2))
+    hashes = {"right": load_tokenizer(base).hash, "wrong": "0" * 64}
+    for name, hash in hashes.items():
+        save_adapter(model, tmp_path / name, str(base), about={"tokenizer_sha256": hash})
+    with tl.load(str(base), adapters={"a": str(tmp_path / "right")}) as opened:
+        assert opened.generate("the cat", adapter="a", max_tokens=2).ids
+    with pytest.raises(ValueError, match="'a': was trained with the tokenizer 000000000000"):
+        tl.load(str(base), adapters={"a": str(tmp_path / "wrong")})
 
 
 def test_forgetting_is_measured_before_and_after(tmp_path: Path, base: Path) -> None:

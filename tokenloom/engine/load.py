@@ -6,6 +6,7 @@ imported only when PyTorch answers.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -121,6 +122,8 @@ def prepare(
     always takes PyTorch. n_slots: sequences that run at once. context: positions of one; None = the model's,
     if the cache holds them. cache_bytes: of keys and values. ValueError names the field, OSError the file.
     """
+    for name, folder in (adapters or {}).items():
+        _check_adapter(name, Path(folder), Path(path))
     slots = SLOTS if n_slots is None else n_slots
     if slots < 1:
         raise BadRequest(f"n_slots is {slots}; it must be at least 1")
@@ -157,6 +160,31 @@ def prepare(
         adapters=dict(adapters or {}),
         speculate=speculate,
     )
+
+
+def _check_adapter(name: str, folder: Path, base: Path) -> None:
+    """Refuses an adapter that states another tokenizer or template than the base's."""
+    file = folder / "tokenloom.json"
+    if not file.is_file():
+        return
+    try:
+        about = json.loads(file.read_text("utf-8"))
+    except ValueError as error:
+        raise BadRequest(f"adapter {name!r}: {file} is not JSON: {error}") from error
+    stated = {what: about.get(f"{what}_sha256") for what in ("tokenizer", "template")}
+    if not any(stated.values()):
+        return
+    from tokenloom.tokens.text import load_tokenizer
+
+    own = load_tokenizer(base)
+    found = {"tokenizer": own.hash, "template": own.template.hash if own.template else None}
+    for what, hash in stated.items():
+        if hash is not None and hash != found[what]:
+            there = f"{found[what][:12]}..." if found[what] else "none"
+            raise BadRequest(
+                f"adapter {name!r}: was trained with the {what} {hash[:12]}..., the base's is {there}; serve "
+                "it on the model it was trained on"
+            )
 
 
 def _torch_sizes(path: str | Path, dtype: str, device: str, slots: int) -> _Sizes:
