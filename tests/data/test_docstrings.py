@@ -25,13 +25,13 @@ def only(text: str) -> Example:
 def body(n: int) -> str:
     return f'''
 def double_{n}(value):
-    """Return {n} more than twice the value."""
+    """Doubles a{n} b{n} c{n} d{n}."""
     twice = value * 2
     return twice + {n}
 
 
 def halve_{n}(value):
-    """Return {n} less than half of the value."""
+    """Halves e{n} f{n} g{n} h{n}."""
     half = value / 2
     return half - {n}
 '''
@@ -107,11 +107,28 @@ def test_what_is_not_read_is_skipped_and_counted(tree: Path) -> None:
 
 def test_a_docstring_said_twice_is_learned_once(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(body(1))
-    other = body(1).replace("twice + 1", "twice + 1 + 0").replace("Return 1 more", "return 1  more")
+    other = body(1).replace("twice + 1", "twice + 1 + 0").replace("Doubles a1", "doubles  A1")
     (tmp_path / "b.py").write_text(other)
     dropped: list[str] = []
     assert {one.file for one in read_examples(tmp_path, dropped.append)} == {"a.py"}
     assert len(dropped) == 2
+
+
+def test_what_is_said_nearly_as_in_a_held_out_module_is_not_learned() -> None:
+    held = next(name for name in map("module{}".format, range(99)) if docstrings.is_held_out(name))
+    said = "Block until all items in the queue have been gotten and processed."
+    texts = {
+        "other1": said.replace("Block", "Blocks"),
+        "other2": "Return the items of the queue.",
+        held: said,
+    }
+    dropped: list[str] = []
+    made = [Example(module, f"{module}.py", "f", "def f(): ...", text) for module, text in texts.items()]
+    assert not any(docstrings.is_held_out(module) for module in ("other1", "other2"))
+    sets = docstrings.split(made, dropped.append)
+    assert [one.module for one in sets.train] == ["other2"]
+    assert [one.module for one in sets.held_out] == [held]
+    assert dropped == ["functions documented nearly in the words of a held-out one"]
 
 
 def test_the_docstring_is_taken_out_and_nothing_else() -> None:

@@ -80,6 +80,8 @@ def test_each_rule_has_what_breaks_it(text: str, broken: set[str]) -> None:
         '```python\ndef f(x):\n    """\n    Return the sum.\n    """\n    return x\n```\nThat is all.',
         "Here:\n\n'''Return the sum.",
         "```\nReturn the sum.\n```",
+        "```python\ndef f(x):\n    return x\n```\n\nReturn the sum.",
+        "```python\nReturn the sum.",
     ],
 )
 def test_the_docstring_is_found_inside_an_answer(text: str) -> None:

@@ -12,6 +12,7 @@ import ast
 import copy
 import hashlib
 import inspect
+import itertools
 import json
 import os
 import re
@@ -20,7 +21,7 @@ import sysconfig
 import textwrap
 import tokenize
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ PARAGRAPH = 400
 """Characters of that paragraph at most."""
 WORDS = 3
 """Words of a docstring at least."""
+NEAR = 0.5
+"""Docstrings that share this part of their pairs of words are nearly the same."""
 SKIPPED = {
     "__pycache__",
     "_bundled",
@@ -252,13 +255,46 @@ def _digest(purpose: str, text: str) -> str:
     return hashlib.sha256(f"{purpose}\0{text}".encode(errors="surrogatepass")).hexdigest()
 
 
-def split(examples: Iterable[Example]) -> Split:
-    """A pure function of the modules' names, so that it holds from one Python to the next."""
-    train: list[Example] = []
-    held_out: list[Example] = []
+def split(examples: Iterable[Example], on_drop: Callable[[str], None]) -> Split:
+    """Two sets by the modules' names alone, so that they hold from one Python to the next.
+
+    From training an example is dropped whose docstring is nearly a held-out one's: `queue` and `asyncio` say
+    much in the same words.
+    """
+    sides: tuple[list[Example], list[Example]] = ([], [])
     for one in examples:
-        (held_out if is_held_out(one.module) else train).append(one)
-    return Split(tuple(train), tuple(held_out))
+        sides[is_held_out(one.module)].append(one)
+    resembles = _resemblance(sides[1])
+    train = []
+    for one in sides[0]:
+        if resembles(one):
+            on_drop("functions documented nearly in the words of a held-out one")
+        else:
+            train.append(one)
+    return Split(tuple(train), tuple(sides[1]))
+
+
+def _resemblance(held_out: Sequence[Example]) -> Callable[[Example], bool]:
+    """Whether a docstring shares the part NEAR of the pairs of words that it and a held-out one have."""
+    sizes = []
+    places: dict[tuple[str, ...], list[int]] = {}
+    for at, one in enumerate(held_out):
+        pairs = _pairs(one.docstring)
+        sizes.append(len(pairs))
+        for pair in pairs:
+            places.setdefault(pair, []).append(at)
+
+    def resembles(one: Example) -> bool:
+        own = _pairs(one.docstring)
+        shared = Counter(at for pair in own for at in places.get(pair, ()))
+        return any(count >= NEAR * (len(own) + sizes[at] - count) for at, count in shared.items())
+
+    return resembles
+
+
+def _pairs(text: str) -> set[tuple[str, ...]]:
+    words = re.findall(r"\w+", text.lower())
+    return set(itertools.pairwise(words))
 
 
 def write_docstrings(
@@ -271,7 +307,11 @@ def write_docstrings(
     """
     folder = source or standard_library()
     why: Counter[str] = Counter()
-    sets = split(read_examples(folder, lambda reason: why.update([reason]), progress))
+
+    def drop(reason: str) -> None:
+        why[reason] += 1
+
+    sets = split(read_examples(folder, drop, progress), drop)
     for name, found in (("train", sets.train), ("heldout", sets.held_out)):
         if not found:
             raise ValueError(

@@ -46,7 +46,7 @@ SETTINGS = {
 }
 _QUOTED = re.compile(r"(\"\"\"|''')(.*?)(?:\1|\Z)", re.DOTALL)
 _CODE = re.compile(r"```|\"\"\"|'''|^\s*(?:async )?def \w+\(|^\s*class \w+", re.MULTILINE)
-_FENCE = re.compile(r"^\s*```\w*\s*$", re.MULTILINE)
+_FENCED = re.compile(r"```\w*\n?(.*?)(?:```|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +149,10 @@ def answer(
 
 
 def docstring_in(text: str) -> str:
-    """The docstring of an answer: what stands in the first triple quotes, else the text without fences."""
+    """An answer's docstring: what stands in the first triple quotes, else outside of fences, else inside."""
     quoted = _QUOTED.search(text)
-    return inspect.cleandoc(quoted[2] if quoted else _FENCE.sub("", text)).strip()
+    said = quoted[2] if quoted else _FENCED.sub("", text).strip() or _FENCED.sub(r"\1", text)
+    return inspect.cleandoc(said).strip()
 
 
 def style(text: str, ended: bool = True) -> dict[str, bool]:
