@@ -179,8 +179,9 @@ def _check_adapter(name: str, folder: Path, base: Path) -> None:
     own = load_tokenizer(base)
     found = {"tokenizer": own.hash, "template": own.template.hash if own.template else None}
     for what, hash in stated.items():
-        if hash is not None and hash != found[what]:
-            there = f"{found[what][:12]}..." if found[what] else "none"
+        own_hash = found[what]
+        if hash is not None and hash != own_hash:
+            there = f"{own_hash[:12]}..." if own_hash else "none"
             raise BadRequest(
                 f"adapter {name!r}: was trained with the {what} {hash[:12]}..., the base's is {there}; serve "
                 "it on the model it was trained on"
