@@ -1,4 +1,4 @@
-"""`loom data docstrings` and `loom eval docstrings`: the example fine-tune's data, and what it changed."""
+"""`loom data docstrings` and `loom data docstring-scores`: the example fine-tune's data, what it changed."""
 
 from __future__ import annotations
 
