@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 WINDOW = 1024
-"""Tokens scored together; the windows stand side by side."""
+"""Tokens of a window; half of each is context for the other half."""
 
 
 def run(
@@ -41,7 +41,7 @@ def run(
         ("float32", TorchStep(load_model(found.path, "float32", "cpu"), 1, WINDOW)),
     ):
         start = time.perf_counter()
-        value = fit(StepScorer(step), [scored], window=WINDOW, stride=WINDOW).perplexity.value
+        value = fit(StepScorer(step), [scored], window=WINDOW).perplexity.value
         figures[f"{name}_perplexity"] = round(value, 4)
         say(f"{name}: {figures[f'{name}_perplexity']} after {time.perf_counter() - start:.0f} s")
         step.close()
