@@ -15,7 +15,7 @@ from tokenloom.cli import walk as walking
 from tokenloom.config import read_recipe
 from tokenloom.data.couplets import Couplet
 from tokenloom.data.shards import open_shards
-from tokenloom.data.shipped import recipes, shipped_couplets
+from tokenloom.data.shipped import MOST_TURNS, conversations, recipes, shipped_couplets
 from tokenloom.evals.matching import kept
 from tokenloom.model.read import read_config
 from tokenloom.tokens.text import load_tokenizer
@@ -38,6 +38,18 @@ def test_the_couplets_are_pairs_of_equal_length_and_none_held_out_is_learned() -
     assert not [pair for pair in held_out if pair.upper in learned or pair.lower in learned]
     assert not learned & set(walking.UPPERS)
     assert sum(file.stat().st_size for file in recipes().glob("*.bz2")) < 1_200_000
+
+
+def test_each_pair_is_asked_once_in_conversations_of_one_to_six() -> None:
+    pairs = shipped_couplets("train", 50)
+    found = [entry["messages"] for entry in conversations(pairs)]
+    lengths = [len(turns) // 2 for turns in found]
+    assert lengths[: MOST_TURNS + 1] == [1, 2, 3, 4, 5, 6, 1]
+    turns = [turn for messages in found for turn in messages]
+    assert [turn["role"] for turn in turns] == ["user", "assistant"] * 50
+    assert [turn["content"] for turn in turns] == [
+        line for pair in pairs for line in (pair.upper, pair.lower)
+    ]
 
 
 @pytest.mark.parametrize("name", ["pretrain", "sft"])

@@ -7,18 +7,20 @@ and the lower line of a pair. Held out are pairs of poems of which nothing is le
 from __future__ import annotations
 
 import bz2
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tokenloom
-from tokenloom.data.couplets import Couplet, conversation
+from tokenloom.data.couplets import Couplet
 from tokenloom.data.poem_set import write_records
 
 Part = Literal["train", "heldout"]
 HEAD = "upper\tlower"
 LINES, PAIRS, QUESTIONS = "lines.txt", "pairs.jsonl", "questions.jsonl"
+MOST_TURNS = 6
+"""Couplets of one conversation, so that a model can be asked again and again."""
 
 
 def recipes() -> Path:
@@ -43,11 +45,23 @@ def sentence(pair: Couplet) -> str:
     return f"{pair.upper}，{pair.lower}。"
 
 
+def conversations(pairs: Sequence[Couplet]) -> Iterator[dict[str, Any]]:
+    """All pairs, in conversations of 1, 2, ... MOST_TURNS, 1, 2, ... of them."""
+    start, turns = 0, 1
+    while start < len(pairs):
+        said = []
+        for pair in pairs[start : start + turns]:
+            said.append({"role": "user", "content": pair.upper})
+            said.append({"role": "assistant", "content": pair.lower})
+        yield {"messages": said, "source": pairs[start].source}
+        start, turns = start + turns, turns % MOST_TURNS + 1
+
+
 def write_files(out: Path, train: Sequence[Couplet], held_out: Sequence[Couplet]) -> None:
     """Writes lines.txt (a pair a line) and pairs.jsonl (the same as conversations) of what is learned, and
     questions.jsonl of what is held out, in the shape `loom eval --answers` reads."""
     out.mkdir(parents=True, exist_ok=True)
-    write_records(out / PAIRS, map(conversation, train))
+    write_records(out / PAIRS, conversations(train))
     questions = ({"prompt": pair.upper, "reference": pair.lower} for pair in held_out)
     write_records(out / QUESTIONS, questions)
     beside = out / f".{LINES}.new"
