@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_training import WORDS, tiny_recipe, tiny_shards, tiny_tokenizer
 
+import tokenloom
 from tokenloom.config import fill, read_recipe, to_toml
 from tokenloom.train.execute import train
 from tokenloom.train.optim import rate
@@ -91,6 +93,20 @@ def test_shards_of_another_tokenizer_and_empty_ones_are_refused(tmp_path: Path) 
     with pytest.raises(ValueError, match="no document of two ids"):
         assemble(tiny_recipe(tmp_path, **{"data.train": [str(tmp_path / "empty")]}))
     assert recipe.name == "tiny"
+
+
+RECIPES = sorted((Path(tokenloom.__file__).parent / "recipes").rglob("*.toml"))
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in RECIPES if p.name != "words.toml"], ids=lambda path: f"{path.parent.name}/{path.name}"
+)
+def test_every_shipped_recipe_can_be_read(path: Path) -> None:
+    recipe = read_recipe(Recipe, path)
+    assert recipe.about
+    assert recipe.licence
+    assert recipe.data.train
+    assert fill(Recipe, tomllib.loads(to_toml(recipe))) == recipe
 
 
 def test_one_dial_sets_sizes() -> None:

@@ -1,4 +1,4 @@
-"""`loom data docstrings` and `loom data docstring-scores`: the example fine-tune's data, what it changed."""
+"""The data of the models trained here: `loom data poems`, `docstrings` and `docstring-scores`."""
 
 from __future__ import annotations
 
@@ -42,6 +42,38 @@ def docstrings(
         typer.echo(f"{out / name}.jsonl: {count:,} functions of {about['modules'][name]:,} modules")
     told = "; ".join(f"{count:,} {reason}" for reason, count in about["dropped"].items())
     typer.echo(f"Left out: {told or 'nothing'}.")
+
+
+def poems(
+    package: Annotated[
+        Path,
+        typer.Argument(help="The npm package chinese-poetry 2.0.1, unpacked: npm pack chinese-poetry@2.0.1"),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The folder of sets, tokenizer and token ids.")
+    ] = Path("poems"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Make the poet's training set: Tang and Song verse, cleaned, named by form, split, as token ids.
+
+    Takes a few minutes. The recipe poet.toml trains on what it writes.
+    """
+    import json
+
+    from tokenloom.data.poem_set import write_poems
+
+    if not package.is_dir():
+        raise ValueError(f"package: nothing at {package}; allowed: the unpacked folder of chinese-poetry")
+    with _bar() as bar:
+        task = bar.add_task("reading poems", total=None)
+        about = write_poems(
+            package, out, progress=lambda done, of: bar.update(task, completed=done, total=of)
+        )
+    if as_json:
+        typer.echo(json.dumps(about, ensure_ascii=False))
+        return
+    kept = about["poems"]
+    typer.echo(f"{kept['train']:,} poems to learn, {kept['heldout']:,} held out; in {out}")
 
 
 def docstring_scores(
