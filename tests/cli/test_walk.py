@@ -40,11 +40,11 @@ def test_the_couplets_are_pairs_of_equal_length_and_none_held_out_is_learned() -
     assert sum(file.stat().st_size for file in recipes().glob("*.bz2")) < 1_200_000
 
 
-def test_each_pair_is_asked_once_in_conversations_of_one_to_six() -> None:
+def test_each_pair_is_asked_once_in_conversations_of_one_to_three() -> None:
     pairs = shipped_couplets("train", 50)
     found = [entry["messages"] for entry in conversations(pairs)]
     lengths = [len(turns) // 2 for turns in found]
-    assert lengths[: MOST_TURNS + 1] == [1, 2, 3, 4, 5, 6, 1]
+    assert lengths[: MOST_TURNS + 1] == [1, 2, 3, 1]
     turns = [turn for messages in found for turn in messages]
     assert [turn["role"] for turn in turns] == ["user", "assistant"] * 50
     assert [turn["content"] for turn in turns] == [

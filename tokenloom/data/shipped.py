@@ -19,7 +19,7 @@ from tokenloom.data.poem_set import write_records
 Part = Literal["train", "heldout"]
 HEAD = "upper\tlower"
 LINES, PAIRS, QUESTIONS = "lines.txt", "pairs.jsonl", "questions.jsonl"
-MOST_TURNS = 6
+MOST_TURNS = 3
 """Couplets of one conversation, so that a model can be asked again and again."""
 
 
