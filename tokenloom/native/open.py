@@ -26,6 +26,7 @@ from tokenloom.weights.names import hub_tensors
 
 CUT = "tokenloom-q8_0"
 Q8_0 = 8
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class NotNative(Exception):
@@ -118,9 +119,9 @@ def _fingerprint(folder: Path) -> str:
 
 
 def _place(folder: Path) -> Path:
-    """Beside the folder, or in Tokenloom's home where that may not be written."""
+    """Beside the folder; in Tokenloom's home where that may not be written, or is the package itself."""
     beside = folder.resolve().parent
-    if os.access(beside, os.W_OK):
+    if os.access(beside, os.W_OK) and PACKAGE not in beside.parents:
         return beside / f".{folder.resolve().name}.q8_0.gguf"
     return home() / "cut" / ("_".join(folder.resolve().parts[1:]) + ".q8_0.gguf")
 
