@@ -49,7 +49,12 @@ def test_the_embedded_model_is_the_default(serve: Serve, put: PUT) -> None:
     for name in ("aaa", "smollm2", "zzz"):
         put(name)
     served: Served = serve(models=())
-    assert [card["id"] for card in served.get("/v1/models").json()["data"]] == ["smollm2", "aaa", "zzz"]
+    assert [card["id"] for card in served.get("/v1/models").json()["data"]] == [
+        "smollm2",
+        "aaa",
+        "zzz",
+        "poet",
+    ]
     for route, body in ROUTES.items():
         assert served.post(route, body).json()["model"] == "smollm2"
     assert served.get("/v1/models/aaa").json()["state"] == "waiting"

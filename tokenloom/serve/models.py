@@ -168,8 +168,8 @@ class Models:
         return None
 
     def unknown(self, name: str, others: list[str] | None = None) -> ApiError:
-        known = ", ".join(self.names() + (others or [])) or "none; `loom pull smollm2` fetches one"
-        message = f"The model {name!r} is not offered here; there are: {known}."
+        known = ", ".join(self.names() + (others or [])) or "none"
+        message = f"The model {name!r} is not offered here; there are: {known}. `loom pull` fetches others."
         return ApiError(404, message, param="model", code="model_not_found")
 
     def card(self, name: str) -> dict[str, Any]:
