@@ -56,7 +56,8 @@ class NextId:
         device = self.model.device
         ids = torch.from_numpy(batch.ids).to(device)
         targets = torch.from_numpy(batch.targets).to(device)
-        documents = torch.from_numpy(batch.documents).to(device)
+        # Rows of one document each need no mask: plain causal attention is quicker.
+        documents = torch.from_numpy(batch.documents).to(device) if batch.documents.any() else None
         with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
             hidden = self._hidden(ids, None, documents)
         learned = targets.flatten() >= 0
