@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import json
 import os
+import shutil
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,21 @@ def home() -> Path:
 def models_home() -> Path:
     """`home()/models`: one folder per model."""
     return home() / "models"
+
+
+def put_folder(beside: Path, folder: Path) -> None:
+    """Renames `beside` to `folder`; what was there goes only after, and comes back where that fails."""
+    if not folder.exists():
+        beside.rename(folder)
+        return
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    folder.rename(old)
+    try:
+        beside.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old)
 
 
 # --- recipes: TOML -> frozen dataclasses ----------------------------------------------------------------

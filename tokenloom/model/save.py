@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from tokenloom.config import put_folder
 from tokenloom.model import gpt2
 from tokenloom.model.config import eos_value, to_hub
 from tokenloom.model.features import ModelConfig
@@ -80,7 +81,7 @@ def save_model(
             (beside / name).parent.mkdir(exist_ok=True)
             (beside / name).write_text(text, encoding="utf-8")
         _write(model, beside, kind, dtype, dict(ranges or {"text": (0, model.config.vocab_size)}), card)
-        _put(beside, folder)
+        put_folder(beside, folder)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
@@ -142,21 +143,6 @@ def hub_tensors(model: Transformer, dtype: torch.dtype) -> dict[str, torch.Tenso
         tensors = gpt2.to_hub(tensors)
     # Views of one storage (weights cut from a fused matrix) are no separate tensors to safetensors.
     return {name: t.clone() if t.untyped_storage().nbytes() != t.nbytes else t for name, t in tensors.items()}
-
-
-def _put(beside: Path, folder: Path) -> None:
-    """Renames `beside` to `folder`; what was there goes only after."""
-    if not folder.exists():
-        beside.rename(folder)
-        return
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    folder.rename(old)
-    try:
-        beside.rename(folder)
-    except OSError:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old)
 
 
 def _json(file: Path, values: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 
+from tokenloom.config import put_folder
 from tokenloom.tokens.folder import tokenizer_files
 from tokenloom.tokens.pieces import byte_letters
 from tokenloom.tokens.split import WHOLE, pre_tokenizer
@@ -304,22 +305,8 @@ def write_tokenizer(folder: Path | str, trained: Trained, overwrite: bool = Fals
     try:
         for name, text in files_of(trained).items():
             (beside / name).write_text(text, encoding="utf-8")
-        _put(beside, folder)
+        put_folder(beside, folder)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
     return folder
-
-
-def _put(beside: Path, folder: Path) -> None:
-    if not folder.exists():
-        beside.rename(folder)
-        return
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    folder.rename(old)
-    try:
-        beside.rename(folder)
-    except OSError:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old)

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from tokenloom.config import put_folder
 from tokenloom.model.lora import GPT2_PARTS, PROJECTIONS, Adapter, BadAdapter, Pair, parse_adapter
 from tokenloom.model.transformer import Transformer
 from tokenloom.train.lora import LoraLinear, lora_maps, put_lora
@@ -64,7 +65,7 @@ def save_adapter(
         kind = {"schema": SCHEMA, "kind": "adapter", "tokenloom": __version__, "base": base}
         _json(beside / "tokenloom.json", {**kind, **(about or {})})
         (beside / "README.md").write_text(card or _card(base, factors), encoding="utf-8")
-        _put(beside, folder)
+        put_folder(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return folder
@@ -202,20 +203,6 @@ def _check_place(folder: Path, overwrite: bool) -> None:
             raise FileExistsError(f"folder: {folder} is not empty; name another place or pass overwrite")
         if not (folder / CONFIG).is_file():
             raise FileExistsError(f"folder: {folder} holds no adapter (no {CONFIG}), so it is not replaced")
-
-
-def _put(beside: Path, folder: Path) -> None:
-    """Renames `beside` to `folder`; what was there goes only after."""
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    if folder.exists():
-        folder.rename(old)
-    try:
-        beside.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _json(file: Path, values: Mapping[str, Any]) -> None:
