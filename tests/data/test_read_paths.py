@@ -139,17 +139,17 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
             array.write(f",{line}" * 1000)
         array.write("]")
     code = (
-        "import resource, sys; from tokenloom.data.read import read\n"
-        "n = sum(1 for _ in read(sys.argv[1:])); print(n, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "import sys; from tokenloom.bench.worker import peak_mb; from tokenloom.data.read import read\n"
+        "print(sum(1 for _ in read(sys.argv[1:])), peak_mb())"
     )
 
-    def peak(size: str) -> tuple[int, int]:
+    def peak(size: str) -> tuple[int, float]:
         files = [str(tmp_path / f"{size}.jsonl"), str(tmp_path / f"{size}.json")]
         done = subprocess.run(
             [sys.executable, "-c", code, *files], capture_output=True, text=True, check=True
         )
-        count, kilobytes = map(int, done.stdout.split())
-        return count, kilobytes // 1024
+        count, megabytes = done.stdout.split()
+        return int(count), float(megabytes)
 
     (few, low), (many, high) = peak("small"), peak("big")
     assert (few, many) == (2, 80_001)

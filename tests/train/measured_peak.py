@@ -6,7 +6,6 @@ argv: a JSON object {"config", "recipe"} with the changed fields of ModelConfig 
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from dataclasses import replace
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tokenloom.bench.worker import peak_mb
 from tokenloom.data.pack import Rows
 from tokenloom.model.features import ModelConfig
 from tokenloom.model.transformer import Transformer, init_weights
@@ -46,7 +46,7 @@ def batch_of(config: ModelConfig, recipe: Recipe, n: int) -> Rows:
 
 
 def high() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return int(peak_mb() * 1e6)
 
 
 def main() -> None:

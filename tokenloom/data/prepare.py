@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -183,7 +184,7 @@ class _Writer:
         self.places: list[str] = []
         self._files: dict[str, BinaryIO] = {}
         self._busy = False
-        self._saved = time.monotonic()
+        self._saved = -math.inf  # the first batch is noted at once
         self._open()
 
     # --- beginning and going on -------------------------------------------------------------------------
