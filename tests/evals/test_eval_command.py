@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from tokenloom.cli import evals
 from tokenloom.evals import ledger
 from tokenloom.evals.answers import read_questions
-from tokenloom.evals.compute import Pair, open_model
+from tokenloom.evals.ask import Pair
+from tokenloom.evals.open import open_model
 from tokenloom.evals.window import document, fit, start_id
 
 app = typer.Typer()

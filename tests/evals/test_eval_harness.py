@@ -15,8 +15,8 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from local_tasks import NAMES, TEXTS, write_tasks
 
-from tokenloom.evals.compute import Opened, open_model
 from tokenloom.evals.harness import Loom, run_tasks
+from tokenloom.evals.open import Opened, open_model
 from tokenloom.evals.window import document, fit
 from tokenloom.model.load import load_model
 from tokenloom.model.save import save_model

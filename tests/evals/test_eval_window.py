@@ -15,8 +15,9 @@ sys.path.append(str(Path(__file__).parents[1] / "engine"))
 from fake_step import FakeStep, logits_after
 
 from tokenloom.engine.core import Core
-from tokenloom.evals import compute
-from tokenloom.evals.compute import CoreScorer, ModelFailed, Pair, StepScorer
+from tokenloom.evals import score
+from tokenloom.evals.ask import ModelFailed, Pair
+from tokenloom.evals.score import CoreScorer, StepScorer
 from tokenloom.evals.window import Document, fit, pairs
 
 
@@ -40,8 +41,8 @@ def some_pairs(n: int, seed: int = 3) -> list[Pair]:
 
 @pytest.mark.parametrize("slots", [1, 3, 8])
 def test_scores_are_those_of_one_id_after_the_other(slots: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compute, "STEP_TOK", 13)
-    monkeypatch.setattr(compute, "WIDE_BYTES", 5 * 4 * 24)
+    monkeypatch.setattr(score, "STEP_TOK", 13)
+    monkeypatch.setattr(score, "WIDE_BYTES", 5 * 4 * 24)
     asked = some_pairs(40)
     for scorer in (StepScorer(FakeStep(slots)), CoreScorer(Core(FakeStep(slots), grid=16))):
         for pair, found in zip(asked, scorer.score(asked), strict=True):
@@ -160,10 +161,10 @@ def test_the_interval_is_drawn_over_documents() -> None:
     draw = random.Random(2)
     texts = [Document(tuple(draw.choices(range(24), k=k)), k, k) for k in (5, 20, 60, 9, 33)]
     found = fit(StepScorer(FakeStep()), texts)
-    score = found.bits_per_byte
-    assert score.low is not None
-    assert score.high is not None
-    assert score.low < score.value < score.high
+    bits = found.bits_per_byte
+    assert bits.low is not None
+    assert bits.high is not None
+    assert bits.low < bits.value < bits.high
     again = fit(StepScorer(FakeStep()), texts)
     assert again == found
     assert found.facts()["bits_per_byte"]["n"] == 5

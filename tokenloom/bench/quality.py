@@ -20,7 +20,7 @@ def run(
     Raises ValueError where the native step does not run the model, or the text is empty.
     """
     from tokenloom import hub
-    from tokenloom.evals.compute import StepScorer
+    from tokenloom.evals.score import StepScorer
     from tokenloom.evals.window import document, fit
     from tokenloom.model.load import load_model
     from tokenloom.model.step import TorchStep

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from tokenloom.evals.compute import Progress
+    from tokenloom.evals.ask import Progress
     from tokenloom.evals.suite import Findings
 
 Model = Annotated[
@@ -147,7 +147,7 @@ def evaluate(
             raise ValueError(f"--{option} is about answers; name the questions with --answers")
     place = _resolve(model, adapter)
     started = time.perf_counter()
-    from tokenloom.evals.compute import open_model
+    from tokenloom.evals.open import open_model
 
     with open_model(place.model, dtype=dtype, device=device, adapter=place.adapter) as opened:
         found = measure(opened, asked, _bar)

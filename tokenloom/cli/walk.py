@@ -24,7 +24,7 @@ from tokenloom.tasks.declare import LANGS
 from tokenloom.tasks.terminal import terminal_lang
 
 if TYPE_CHECKING:
-    from tokenloom.evals.compute import Progress
+    from tokenloom.evals.ask import Progress
     from tokenloom.evals.interval import Interval
 
 MARK = "walk.json"
@@ -330,7 +330,7 @@ def _recipe(name: str, out: Path) -> str:
 
 
 def _opened(model: Path) -> Any:
-    from tokenloom.evals.compute import open_model
+    from tokenloom.evals.open import open_model
 
     return open_model(model.absolute())
 

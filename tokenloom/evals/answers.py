@@ -15,7 +15,7 @@ from typing import Any
 
 from tokenloom.engine.request import Sampling
 from tokenloom.evals import text, variety
-from tokenloom.evals.compute import GREEDY, Progress, Writer
+from tokenloom.evals.ask import GREEDY, Progress, Writer
 from tokenloom.evals.copied import Run, longest_runs
 from tokenloom.evals.interval import Interval, mean
 from tokenloom.tokens.chat import encode_chat

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tokenloom.evals.compute import Progress
+from tokenloom.evals.ask import Progress
 from tokenloom.evals.interval import RESAMPLES, Interval, mean
 from tokenloom.evals.sandbox import Limits, Outcome, isolation, run_program
 

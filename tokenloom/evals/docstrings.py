@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tokenloom.evals.compute import CoreScorer, CoreWriter, Pair
+from tokenloom.evals.ask import Pair
 from tokenloom.evals.interval import Interval, mean, ratio
+from tokenloom.evals.score import CoreScorer
 from tokenloom.evals.text import RougeWords
+from tokenloom.evals.write import CoreWriter
 
 if TYPE_CHECKING:
     from tokenloom.data.conversations import Conversation

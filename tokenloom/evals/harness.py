@@ -20,7 +20,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from tokenloom.engine.request import Sampling
-from tokenloom.evals.compute import Pair, Progress, Scorer, Writer
+from tokenloom.evals.ask import Pair, Progress, Scorer, Writer
 from tokenloom.evals.interval import Interval, from_error
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from typing import Any
 
 from tokenloom.data.couplets import Couplet
 from tokenloom.engine.request import Sampling
-from tokenloom.evals.compute import Opened, Pair, Progress
+from tokenloom.evals.ask import Pair, Progress
 from tokenloom.evals.interval import Interval, mean, ratio
+from tokenloom.evals.open import Opened
 from tokenloom.tokens.chat import encode_chat
 from tokenloom.tokens.text import Tokenizer
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tokenloom.engine.request import Sampling
-from tokenloom.evals.compute import Opened, Progress
+from tokenloom.evals.ask import Progress
+from tokenloom.evals.open import Opened
 
 Bar = Callable[[str], AbstractContextManager[Progress]]
 """Shows how far a piece of work with this title is."""

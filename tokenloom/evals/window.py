@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tokenloom.evals.compute import Pair, Progress, Scorer
+from tokenloom.evals.ask import Pair, Progress, Scorer
 from tokenloom.evals.interval import LEVEL, RESAMPLES, Interval, ratio
 
 if TYPE_CHECKING:

@@ -1,109 +1,28 @@
-"""What evaluations ask of a model: the log-probability of a continuation, and answers to prompts.
+"""Log-probabilities of continuations on a compute path, its own or an engine's core's.
 
-`Scorer` and `Writer` say what is asked; `StepScorer`, `CoreScorer` and `CoreWriter` ask it of a compute path
-or an engine's core. Not the metrics.
+Pairs with one context share its cache, many contexts run together, and no step's logits outgrow the memory.
+Not the windows over a long text (`evals.window`).
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tokenloom.engine.request import Delta, Request, Sampling
+from tokenloom.evals.ask import ModelFailed, Pair, Progress, Scored
 from tokenloom.step import Row, Step
-from tokenloom.tokens.stream import TextStream
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tokenloom.engine.core import Core
-    from tokenloom.tokens.text import Tokenizer
 
 STEP_TOK = 512
 """Positions one step computes at most."""
 WIDE_BYTES = 64 << 20
 """Logits of one step take about this much at most."""
-GREEDY = Sampling(temperature=0.0)
-ADAPTER = "adapter"
-"""What the adapter under evaluation is called in the core."""
-Progress = Callable[[int, int], None]
-"""Told how much is done, of how much."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """A continuation to be scored after its context; neither is empty."""
-
-    context: tuple[int, ...]
-    continuation: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """What a model says of one pair."""
-
-    logprobs: np.ndarray
-    """(T,) float64: natural log-probability of each id of the continuation."""
-    greedy: bool
-    """Each id is the likeliest one at its place."""
-
-    @property
-    def total(self) -> float:
-        return float(self.logprobs.sum())
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One text a model wrote."""
-
-    text: str
-    ids: tuple[int, ...]
-    """Without the id that ended it."""
-    finish: str
-    """stop or length"""
-
-
-class Scorer(Protocol):
-    """Log-probabilities of continuations."""
-
-    @property
-    def context(self) -> int:
-        """Context and continuation together have at most one id more than this."""
-        ...
-
-    def score(self, pairs: Sequence[Pair], progress: Progress | None = None) -> list[Scored]:
-        """In the order given. ValueError for a pair that is empty or too long."""
-        ...
-
-
-class Writer(Protocol):
-    """Answers to prompts."""
-
-    @property
-    def context(self) -> int: ...
-
-    def write(
-        self,
-        prompts: Sequence[Sequence[int]],
-        *,
-        max_tokens: int,
-        stop: Sequence[str] = (),
-        sampling: Sampling = GREEDY,
-        seed: int = 0,
-        n: int = 1,
-        progress: Progress | None = None,
-    ) -> list[list[Answer]]:
-        """n answers to each prompt, in the order given; they run together."""
-        ...
-
-
-class ModelFailed(RuntimeError):
-    """The model could not answer; the message says why."""
 
 
 class StepScorer:
@@ -295,156 +214,3 @@ def _each(step: _Rows, asked: Sequence[Asked], take: Callable[[int, np.ndarray],
             if found is not None:
                 take(row.slot, found)
         left = rest
-
-
-class CoreWriter:
-    """Writes with a core that this thread owns; answers run together, as many as the core takes."""
-
-    def __init__(
-        self,
-        core: Core,
-        tokenizer: Tokenizer,
-        *,
-        stop_ids: Sequence[int] | None = None,
-        adapter: str | None = None,
-    ) -> None:
-        """stop_ids: end an answer; None = the tokenizer's own end tokens. adapter: as in CoreScorer."""
-        self._adapter = adapter
-        self._core = core
-        self._tokenizer = tokenizer
-        self._stop_ids = tuple(tokenizer.eos_ids if stop_ids is None else stop_ids)
-        # Never one twice: the core may still have news of an answer that a stop text ended.
-        self._names = itertools.count()
-
-    @property
-    def context(self) -> int:
-        return self._core.context
-
-    def write(
-        self,
-        prompts: Sequence[Sequence[int]],
-        *,
-        max_tokens: int,
-        stop: Sequence[str] = (),
-        sampling: Sampling = GREEDY,
-        seed: int = 0,
-        n: int = 1,
-        progress: Progress | None = None,
-    ) -> list[list[Answer]]:
-        if max_tokens < 1:
-            raise ValueError(f"max_tokens: found {max_tokens}; allowed: 1 or more")
-        drafts: dict[str, list[_Draft]] = {}
-        try:
-            for ids in prompts:
-                name = f"evals-{next(self._names)}"
-                self._core.add(
-                    Request(
-                        name,
-                        "evals",
-                        tuple(ids),
-                        max_tokens,
-                        sampling,
-                        seed,
-                        n,
-                        stop_ids=self._stop_ids,
-                        adapter=self._adapter,
-                    )
-                )
-                drafts[name] = [_Draft(TextStream(self._tokenizer, stop)) for _ in range(n)]
-            self._drive(drafts, progress)
-        finally:
-            for name, rows in drafts.items():
-                if any(row.finish is None for row in rows):
-                    self._core.abort(name)
-        return [[row.answer() for row in rows] for rows in drafts.values()]
-
-    def _drive(self, drafts: dict[str, list[_Draft]], progress: Progress | None) -> None:
-        left = sum(len(rows) for rows in drafts.values())
-        whole = left
-        while left:
-            for delta in self._core.step():
-                rows = drafts.get(delta.request)
-                if rows is None or rows[delta.choice].finish is not None:
-                    continue
-                rows[delta.choice].take(delta)
-                if rows[delta.choice].finish is not None:
-                    left -= 1
-                    if delta.finish is None and all(row.finish is not None for row in rows):
-                        self._core.abort(delta.request)
-                    if progress is not None:
-                        progress(whole - left, whole)
-
-
-@dataclass
-class _Draft:
-    """One answer that is being written."""
-
-    stream: TextStream
-    text: list[str] = field(default_factory=list)
-    ids: list[int] = field(default_factory=list)
-    finish: str | None = None
-
-    def take(self, delta: Delta) -> None:
-        if delta.finish == "error":
-            raise ModelFailed(str(delta.error))
-        piece = self.stream.push(delta.ids)
-        self.ids += delta.ids[: piece.n_ids]
-        self.text.append(piece.text)
-        if piece.stopped is not None:
-            self.finish = "stop"
-        elif delta.finish is not None:
-            last = self.stream.finish()
-            self.text.append(last.text)
-            self.finish = "stop" if last.stopped is not None else delta.finish
-
-    def answer(self) -> Answer:
-        assert self.finish is not None
-        return Answer("".join(self.text), tuple(self.ids), self.finish)
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A model made ready for evaluation."""
-
-    name: str
-    path: Path
-    core: Core
-    tokenizer: Tokenizer
-    scorer: CoreScorer
-    writer: CoreWriter
-
-    def close(self) -> None:
-        self.core.close()
-
-    def __enter__(self) -> Opened:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def open_model(
-    name: str | Path,
-    *,
-    dtype: str = "auto",
-    device: str = "auto",
-    n_slots: int | None = None,
-    context: int | None = None,
-    adapter: str | Path | None = None,
-) -> Opened:
-    """A model of this machine by name, folder or file. ValueError or OSError for what cannot be opened.
-
-    dtype, device, n_slots, context: as in `engine.load.prepare`. adapter: the folder of a LoRA adapter to
-    evaluate on top of it.
-    """
-    from tokenloom import hub
-    from tokenloom.engine.load import prepare
-    from tokenloom.tokens.text import load_tokenizer
-
-    found = hub.find(str(name))
-    tokenizer = load_tokenizer(found.path)
-    named = {} if adapter is None else {ADAPTER: str(adapter)}
-    plan = prepare(found.path, dtype=dtype, device=device, n_slots=n_slots, context=context, adapters=named)
-    core, use = plan.open(), ADAPTER if named else None
-    scorer, writer = CoreScorer(core, use), CoreWriter(core, tokenizer, adapter=use)
-    return Opened(found.name, found.path, core, tokenizer, scorer, writer)
