@@ -30,39 +30,35 @@ class StepScorer:
 
     def __init__(self, step: Step, adapter: str | None = None) -> None:
         """adapter: the name of a LoRA adapter that the step holds; None = the base model."""
-        self._step = step
-        self._adapter = adapter
+        self._rows = _Rows(step, adapter)
 
     @property
     def context(self) -> int:
-        return self._step.context
+        return self._rows.step.context
 
     def score(self, pairs: Sequence[Pair], progress: Progress | None = None) -> list[Scored]:
-        _check(pairs, self.context, self._step.vocab_size)
-        return _score(_Rows(self._step, self._adapter), range(self._step.n_slots), pairs, progress)
+        _check(pairs, self.context, self._rows.step.vocab_size)
+        if not pairs:
+            return []
+        with self._slots(pairs) as slots:
+            return _score(self._rows, slots, pairs, progress)
+
+    @contextmanager
+    def _slots(self, pairs: Sequence[Pair]) -> Iterator[Sequence[int]]:
+        """The slots to compute on; all are free."""
+        yield range(self._rows.step.n_slots)
 
 
-class CoreScorer:
+class CoreScorer(StepScorer):
     """Scores on slots borrowed from a core, between its steps; its owner alone may call this."""
 
     def __init__(self, core: Core, adapter: str | None = None) -> None:
         """adapter: the name of a LoRA adapter that the core holds; None = the base model."""
+        super().__init__(core.runner, adapter)
         self._core = core
-        self._adapter = adapter
-
-    @property
-    def context(self) -> int:
-        return self._core.context
-
-    def score(self, pairs: Sequence[Pair], progress: Progress | None = None) -> list[Scored]:
-        _check(pairs, self.context, self._core.vocab_size)
-        if not pairs:
-            return []
-        with self._slots(pairs) as slots:
-            return _score(_Rows(self._core.runner, self._adapter), slots, pairs, progress)
 
     @contextmanager
-    def _slots(self, pairs: Sequence[Pair]) -> Iterator[list[int]]:
+    def _slots(self, pairs: Sequence[Pair]) -> Iterator[Sequence[int]]:
         """As many slots as there are contexts, or as fit into the cache."""
         schedule = self._core.scheduler
         longest = max(len(pair.context) + len(pair.continuation) - 1 for pair in pairs)
