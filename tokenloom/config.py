@@ -1,7 +1,8 @@
-"""Where Tokenloom keeps things, and how a recipe in TOML becomes a frozen dataclass. Not a model's config.
+"""Where Tokenloom keeps things, how they are put there whole, and how a recipe becomes a frozen dataclass.
 
-The place is the folder named by the environment variable TOKENLOOM_HOME, else `~/.tokenloom`. What a recipe
-may say is declared by the dataclass that is filled: its fields are the keys, an unknown key is an error.
+Not a model's config. The place is the folder named by the environment variable TOKENLOOM_HOME, else
+`~/.tokenloom`. Files and folders are written beside their place and renamed. What a recipe in TOML may say is
+declared by the dataclass that is filled: its fields are the keys, an unknown key is an error.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import os
 import shutil
 import tomllib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +33,36 @@ def models_home() -> Path:
     return home() / "models"
 
 
+def check_place(folder: Path, overwrite: bool, holds: str, mark: str) -> None:
+    """Refuses a place where a folder of this kind cannot be put; to be asked before the work.
+
+    holds: the kind, for the message; mark: a file that every folder of the kind has. FileExistsError for a
+    file, for a folder that is not empty without `overwrite`, and with it for one of another kind.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise FileExistsError(f"folder: {folder} is a file; name another place")
+    if any(folder.iterdir()):
+        if not overwrite:
+            raise FileExistsError(f"folder: {folder} is not empty; name another place, or overwrite it")
+        if not (folder / mark).is_file():
+            raise FileExistsError(f"folder: {folder} holds no {holds} (no {mark}), so it is not replaced")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill: it becomes `folder` where the block ends well, and goes where it does not."""
+    beside = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        put_folder(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
 def put_folder(beside: Path, folder: Path) -> None:
     """Renames `beside` to `folder`; what was there goes only after, and comes back where that fails."""
     if not folder.exists():
@@ -44,6 +76,38 @@ def put_folder(beside: Path, folder: Path) -> None:
         old.rename(folder)
         raise
     shutil.rmtree(old)
+
+
+@contextmanager
+def new_file(file: Path) -> Iterator[Path]:
+    """A name to write to: what is there becomes `file` where the block ends well, and goes where it does not.
+
+    It is flushed to the disk before, so a reader sees the old file or the new one, whole.
+    """
+    beside = file.with_name(f".{file.name}.{os.getpid()}.new")
+    try:
+        yield beside
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(beside, file)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def put_text(file: Path, text: str) -> None:
+    """Writes a text file whole or not at all, in UTF-8 with plain line ends."""
+    with new_file(file) as beside:
+        beside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def put_json(file: Path, value: Any) -> None:
+    """Writes `json_text(value)` whole or not at all."""
+    put_text(file, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """A value as our JSON files hold it: indented, letters as they are, ended by a line's end."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 # --- recipes: TOML -> frozen dataclasses ----------------------------------------------------------------

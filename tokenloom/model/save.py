@@ -7,16 +7,14 @@ transformers reads.
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from tokenloom.config import put_folder
+from tokenloom.config import check_place, new_folder, put_json
 from tokenloom.model import gpt2
 from tokenloom.model.config import eos_value, to_hub
 from tokenloom.model.features import ModelConfig
@@ -49,7 +47,7 @@ def save_model(
     files: Mapping[str, str] | None = None,
     kind: str = "lm",
     dtype: str = "bfloat16",
-    ranges: Mapping[str, tuple[int, int]] | None = None,
+    ranges: Sequence[Mapping[str, Any]] | None = None,
     card: str | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -57,20 +55,18 @@ def save_model(
 
     tokenizer_files_from: a folder whose tokenizer files are copied. files: more files by name (a tokenizer
     made from a GGUF, say); they win over copies. kind: what the folder holds. dtype: "float32", "bfloat16" or
-    "float16" on disk. ranges: named id ranges [start, stop); None = all ids are text. card: README.md; None =
-    a short one. overwrite: replace a folder that holds a model. Raises ValueError naming the argument,
-    FileExistsError.
+    "float16" on disk. ranges: the named ranges of ids, as a vocabulary's `to_json` gives them; None = all ids
+    are text. card: README.md; None = a short one. overwrite: replace a folder that holds a model. Raises
+    ValueError naming the argument, FileExistsError.
     """
     folder = Path(folder)
     if kind not in KINDS:
         raise ValueError(f"kind: found {kind!r}, allowed are {', '.join(KINDS)}")
     if dtype not in DTYPES:
         raise ValueError(f"dtype: found {dtype!r}, allowed are {', '.join(DTYPES)}")
-    _check_place(folder, overwrite)
+    check_place(folder, overwrite, "model", "config.json")
     copied = _tokenizer_files(tokenizer_files_from)
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.new")
-    beside.mkdir(parents=True)
-    try:
+    with new_folder(folder) as beside:
         for file in copied:
             target = beside / file.relative_to(Path(str(tokenizer_files_from)))
             target.parent.mkdir(exist_ok=True)
@@ -80,24 +76,9 @@ def save_model(
                 raise ValueError(f"files: found {name!r}, needs plain file names, or {TEMPLATES}/NAME")
             (beside / name).parent.mkdir(exist_ok=True)
             (beside / name).write_text(text, encoding="utf-8")
-        _write(model, beside, kind, dtype, dict(ranges or {"text": (0, model.config.vocab_size)}), card)
-        put_folder(beside, folder)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
+        whole = [{"name": "text", "start": 0, "stop": model.config.vocab_size}]
+        _write(model, beside, kind, dtype, whole if ranges is None else ranges, card)
     return folder
-
-
-def _check_place(folder: Path, overwrite: bool) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise FileExistsError(f"folder: {folder} is a file; name another place")
-    if any(folder.iterdir()):
-        if not overwrite:
-            raise FileExistsError(f"folder: {folder} is not empty; name another place or pass overwrite")
-        if not (folder / "config.json").is_file():
-            raise FileExistsError(f"folder: {folder} holds no model (no config.json), so it is not replaced")
 
 
 def _tokenizer_files(source: str | Path | None) -> list[Path]:
@@ -114,25 +95,25 @@ def _write(
     folder: Path,
     kind: str,
     dtype: str,
-    ranges: Mapping[str, tuple[int, int]],
+    ranges: Sequence[Mapping[str, Any]],
     card: str | None,
 ) -> None:
     from safetensors.torch import save_file
 
     config = model.config
-    _json(folder / "config.json", to_hub(config, dtype))
+    put_json(folder / "config.json", to_hub(config, dtype))
     ids = {"bos_token_id": config.bos_id, "eos_token_id": eos_value(config), "pad_token_id": config.pad_id}
-    _json(folder / "generation_config.json", {k: v for k, v in ids.items() if v is not None})
+    put_json(folder / "generation_config.json", {k: v for k, v in ids.items() if v is not None})
     (folder / "README.md").write_text(card or _card(config, dtype), encoding="utf-8")
     about: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": kind,
         "tokenloom": __version__,
-        "ranges": {name: list(span) for name, span in ranges.items()},
+        "ranges": [dict(part) for part in ranges],
         "tokenizer_sha256": folder_tokenizer_hash(folder),
         "template_sha256": folder_template_hash(folder),
     }
-    _json(folder / "tokenloom.json", about)
+    put_json(folder / "tokenloom.json", about)
     save_file(hub_tensors(model, DTYPES[dtype]), str(folder / "model.safetensors"), metadata={"format": "pt"})
 
 
@@ -143,10 +124,6 @@ def hub_tensors(model: Transformer, dtype: torch.dtype) -> dict[str, torch.Tenso
         tensors = gpt2.to_hub(tensors)
     # Views of one storage (weights cut from a fused matrix) are no separate tensors to safetensors.
     return {name: t.clone() if t.untyped_storage().nbytes() != t.nbytes else t for name, t in tensors.items()}
-
-
-def _json(file: Path, values: Mapping[str, Any]) -> None:
-    file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _card(config: ModelConfig, dtype: str) -> str:

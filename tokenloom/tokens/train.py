@@ -8,21 +8,19 @@ Source: Sennrich et al. 2016, arXiv:1508.07909 (BPE); Radford et al. 2019 (over 
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 
-from tokenloom.config import put_folder
+from tokenloom import config
+from tokenloom.config import json_text
 from tokenloom.tokens.folder import tokenizer_files
 from tokenloom.tokens.pieces import byte_letters
 from tokenloom.tokens.split import WHOLE, pre_tokenizer
@@ -263,8 +261,8 @@ def files_of(trained: Trained) -> dict[str, str]:
     tokenizer, plan = trained.tokenizer, trained.plan
     files = tokenizer_files(tokenizer)
     ends = {"eos_token_id": list(tokenizer.eos_ids), "pad_token_id": tokenizer.pad_id}
-    files["generation_config.json"] = _json(ends)
-    files[_FILES_RECORD] = _json(
+    files["generation_config.json"] = json_text(ends)
+    files[_FILES_RECORD] = json_text(
         {
             "schema": 1,
             "kind": "tokenizer",
@@ -279,20 +277,10 @@ def files_of(trained: Trained) -> dict[str, str]:
     return files
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-
-
 def check_place(folder: Path, overwrite: bool = False) -> None:
     """Refuses a place where `write_tokenizer` could not write; to be asked before the work."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise FileExistsError(f"folder: {folder} is a file; name another place")
-    names = {path.name for path in folder.iterdir()}
-    if names and not overwrite:
-        raise FileExistsError(f"folder: {folder} is not empty; name another place, or overwrite it")
-    if names and (_FILES_RECORD not in names or "model.safetensors" in names):
+    config.check_place(folder, overwrite, "tokenizer", _FILES_RECORD)
+    if (folder / "model.safetensors").exists():
         raise FileExistsError(f"folder: {folder} does not hold a tokenizer alone, so it is not replaced")
 
 
@@ -300,13 +288,7 @@ def write_tokenizer(folder: Path | str, trained: Trained, overwrite: bool = Fals
     """Writes a tokenizer's folder beside its place and renames it: it is there whole or not at all."""
     folder = Path(folder)
     check_place(folder, overwrite)
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.new")
-    beside.mkdir(parents=True)
-    try:
+    with config.new_folder(folder) as beside:
         for name, text in files_of(trained).items():
             (beside / name).write_text(text, encoding="utf-8")
-        put_folder(beside, folder)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
     return folder

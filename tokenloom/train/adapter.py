@@ -10,8 +10,6 @@ written beside its place and renamed.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Any
 
 import torch
 
-from tokenloom.config import put_folder
+from tokenloom.config import check_place, new_folder, put_json
 from tokenloom.model.lora import GPT2_PARTS, PROJECTIONS, Adapter, BadAdapter, Pair, parse_adapter
 from tokenloom.model.transformer import Transformer
 from tokenloom.train.lora import LoraLinear, lora_maps, put_lora
@@ -51,23 +49,17 @@ def save_adapter(
     factors = _peft_factors(model)
     if not factors:
         raise ValueError("model: it has no LoRA factors to save")
-    _check_place(folder, overwrite)
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.new")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    try:
+    check_place(folder, overwrite, "adapter", CONFIG)
+    with new_folder(folder) as beside:
         tensors = {}
         for module, (a, b, _) in factors.items():
             tensors[f"base_model.model.{module}.lora_A.weight"] = a.contiguous().cpu()
             tensors[f"base_model.model.{module}.lora_B.weight"] = b.contiguous().cpu()
         save_file(tensors, str(beside / WEIGHTS), metadata={"format": "pt"})
-        _json(beside / CONFIG, _config(model, factors, base))
+        put_json(beside / CONFIG, _config(model, factors, base))
         kind = {"schema": SCHEMA, "kind": "adapter", "tokenloom": __version__, "base": base}
-        _json(beside / "tokenloom.json", {**kind, **(about or {})})
+        put_json(beside / "tokenloom.json", {**kind, **(about or {})})
         (beside / "README.md").write_text(card or _card(base, factors), encoding="utf-8")
-        put_folder(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
     return folder
 
 
@@ -191,22 +183,6 @@ def _targets(model: Transformer, modules: list[str]) -> list[str]:
 
 def _number(value: float) -> int | float:
     return int(value) if value == int(value) else value
-
-
-def _check_place(folder: Path, overwrite: bool) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise FileExistsError(f"folder: {folder} is a file; name another place")
-    if any(folder.iterdir()):
-        if not overwrite:
-            raise FileExistsError(f"folder: {folder} is not empty; name another place or pass overwrite")
-        if not (folder / CONFIG).is_file():
-            raise FileExistsError(f"folder: {folder} holds no adapter (no {CONFIG}), so it is not replaced")
-
-
-def _json(file: Path, values: Mapping[str, Any]) -> None:
-    file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _card(base: str, factors: Mapping[str, Factors]) -> str:
