@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from fake_step import FakeStep
 
 from tokenloom.engine.core import Core
@@ -91,6 +92,8 @@ class FakePlan:
     context: int = 64
     vocab_size: int = 500
     room_bytes: int | None = None
+    works: bool = False
+    """It has a codec and a judge: `FakeHands`."""
 
     def open(self) -> FakeCore | Core:
         if self.real:
@@ -103,6 +106,35 @@ class FakePlan:
         return FakeCore(self.step_s)
 
 
+class FakeHands:
+    """A picture is 2x2; its one code is its first value. No code may be 9; 13 takes its time."""
+
+    def __init__(self, path: str) -> None:
+        if json.loads(path).get("broken_codec"):
+            raise ValueError("no codec here")
+        self.sizes: list[int] = []
+
+    def encode(self, pictures: np.ndarray) -> np.ndarray:
+        return pictures[:, 0, 0, :1].astype(np.int64)
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        if (codes == 9).any():
+            raise ValueError("codes: found 9")
+        if (codes == 13).any():
+            time.sleep(0.01)
+        pictures = np.zeros((len(codes), 2, 2, 4), np.uint8)
+        pictures[:] = codes[:, :1, None, None]
+        pictures[..., 3] = len(codes)  # how many were done in one piece
+        return pictures
+
+    def judge(self, texts: list[str], pictures: np.ndarray) -> np.ndarray:
+        return np.array([[len(t) * p[0, 0, 0] for p in pictures] for t in texts], np.float32)
+
+
+def open_works(path: str) -> FakeHands:
+    return FakeHands(path)
+
+
 def path(**behaviour: object) -> str:
     return json.dumps({"name": "fake", **behaviour})
 
@@ -110,4 +142,5 @@ def path(**behaviour: object) -> str:
 def prepare(path: str, *, dtype: str, device: str, adapters: Mapping[str, str]) -> FakePlan:
     if not path.startswith("{"):
         raise FileNotFoundError(f"path: nothing at {path}")
-    return FakePlan(**{"dtype": dtype, "device": device, **json.loads(path)})
+    behaviour = {k: v for k, v in json.loads(path).items() if k != "broken_codec"}
+    return FakePlan(**{"dtype": dtype, "device": device, **behaviour})

@@ -5,7 +5,8 @@ is merged per choice and sent every `flush_ms`, but at once when a choice has it
 ends with the pipe, that is when the parent is gone, however that went; the terminal's Ctrl-C is the parent's.
 
 Commands (tuples): ("load", call, Source) ("unload", call, name) ("status", call) ("submit", Request)
-("abort", id) ("close",). Answers: ("reply", call, value, error) ("news", [Delta, ...]).
+("abort", id) ("close",), and of codecs and judges ("encode", call, name, pictures) ("decode", call, name,
+codes) ("judge", call, name, texts, pictures). Answers: ("reply", call, value, error) ("news", [Delta, ...]).
 """
 
 from __future__ import annotations
@@ -96,6 +97,10 @@ class Child:
             case ("unload", call, name):
                 known = self._host.unload(name)
                 self._reply(call, None, None if known else f"model {name!r} is unknown")
+            case (("encode" | "decode" | "judge") as kind, call, name, *arguments):
+                self._host.work(
+                    kind, name, tuple(arguments), lambda value, error: self._reply(call, value, error)
+                )
             case ("status", call):
                 self._reply(call, self._host.status(), None)
             case _:

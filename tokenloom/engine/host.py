@@ -22,6 +22,8 @@ from tokenloom.engine.check import BadRequest
 from tokenloom.engine.memory import available_bytes
 from tokenloom.engine.request import Delta, Finish, Request
 from tokenloom.engine.status import HostStatus, ModelInfo, ModelStatus, Source, State
+from tokenloom.engine.works import FEW, MANY, Tell, Work, Works
+from tokenloom.engine.works import OPENER as WORKS_OPENER
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,8 @@ class Plan(Protocol):
     def memory_bytes(self) -> int: ...
     @property
     def room_bytes(self) -> int | None: ...
+    @property
+    def works(self) -> bool: ...
     def open(self) -> Core: ...
 
 
@@ -81,10 +85,14 @@ class _Model:
     state: State = "unloaded"
     plan: Plan | None = None
     core: Core | None = None
+    works: Works | None = None
+    """Its codec and judge, where it has them and is ready."""
     info: ModelInfo | None = None
     """Of the last time it was ready."""
     job: Future[Any] | None = None
     waiting: list[Request] = field(default_factory=list)
+    later: list[tuple[Work, tuple[Any, ...], Tell]] = field(default_factory=list)
+    """Works asked for while it loads."""
     tell: list[Done] = field(default_factory=list)
     used_at: float = 0.0
     before: Counter[str] = field(default_factory=Counter)
@@ -92,7 +100,8 @@ class _Model:
 
     @property
     def idle(self) -> bool:
-        return self.core is not None and not self.core.busy
+        at_work = self.works is not None and self.works.waiting
+        return self.core is not None and not self.core.busy and not at_work
 
 
 class Host:
@@ -104,13 +113,16 @@ class Host:
         memory_limit: int | None = None,
         idle_s: float | None = None,
         opener: str = OPENER,
+        works_opener: str = WORKS_OPENER,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """memory_limit: bytes all models may take; None = a share of what is available now. idle_s: a model
-        unused that long is let go; None = never. opener: "module:function", called as `load.prepare`."""
+        unused that long is let go; None = never. opener: "module:function", called as `load.prepare`.
+        works_opener: the same, called as `works.open_works`."""
         self.memory_limit = int(available_bytes() * SHARE) if memory_limit is None else memory_limit
         self._idle_s = idle_s
         self._opener = opener
+        self._works_opener = works_opener
         self._clock = clock
         self._models: dict[str, _Model] = {}
         self._turns: deque[str] = deque()
@@ -143,6 +155,7 @@ class Host:
         if model is None:
             return False
         self._turns.remove(name)
+        self._fail_works(model, f"the model {name} was unloaded")
         self._fail_requests(model, f"the model {name} was unloaded")
         for tell in model.tell:
             tell(None, f"{name} was unloaded while it loaded")
@@ -156,6 +169,8 @@ class Host:
 
     def _advance_loads(self) -> None:
         for model in list(self._models.values()):
+            if model.works is not None:
+                model.works.poll()
             job = model.job
             if job is None or not job.done():
                 continue
@@ -203,15 +218,21 @@ class Host:
         tell, model.tell = model.tell, []
         for one in tell:
             one(model.info, None)
+        if model.plan.works:
+            model.works = Works(model.source.path, self._loader, self._works_opener)
         waiting, model.waiting = model.waiting, []
         for request in waiting:
             self._add(model, request)
+        later, model.later = model.later, []
+        for one_later in later:
+            self._work(model, *one_later)
 
     def _load_failed(self, model: _Model, error: str) -> None:
         model.state, model.plan = "unloaded", None
         tell, model.tell = model.tell, []
         for one in tell:
             one(None, error)
+        self._fail_works(model, f"{model.source.name} cannot be loaded: {error}")
         self._fail_requests(model, f"{model.source.name} cannot be loaded: {error}")
         if model.info is None:
             del self._models[model.source.name]
@@ -229,7 +250,8 @@ class Host:
         elif model.job is not None and not model.job.cancel() and model.plan is not None:
             # What is still being read is closed as soon as it is there.
             model.job.add_done_callback(_close_result)
-        model.core, model.job = None, None
+        self._fail_works(model, f"{model.source.name} was unloaded; ask again")
+        model.core, model.job, model.works = None, None, None
         gc.collect()
 
     def _whole(self, plan: Plan) -> int:
@@ -264,6 +286,32 @@ class Host:
         else:
             self._add(model, request)
 
+    def work(self, kind: Work, name: str, arguments: tuple[Any, ...], tell: Tell) -> None:
+        """Has a model's codec or judge do something; `tell` is called in a later `step`, or now if it cannot
+        be done. arguments: those of `works.Hands`."""
+        model = self._models.get(name)
+        if model is None:
+            tell(None, f"model {name!r} is unknown; known: {', '.join(self._models) or 'none is loaded'}")
+        elif model.core is None:
+            model.later.append((kind, arguments, tell))
+            self._begin(model)
+        else:
+            self._work(model, kind, arguments, tell)
+
+    def _work(self, model: _Model, kind: Work, arguments: tuple[Any, ...], tell: Tell) -> None:
+        model.used_at = self._clock()
+        if model.works is None:
+            tell(None, f"{model.source.name} is no picture model: it has no codec")
+        else:
+            model.works.add(kind, arguments, tell)
+
+    def _fail_works(self, model: _Model, error: str) -> None:
+        later, model.later = model.later, []
+        for _, _, tell in later:
+            tell(None, error)
+        if model.works is not None:
+            model.works.close(error)
+
     def abort(self, request_id: str) -> None:
         """Ends a request; no effect if it has ended or never came."""
         if request_id not in self._open:
@@ -276,10 +324,12 @@ class Host:
             self._end(request_id, "abort")
 
     def step(self) -> list[Delta]:
-        """One step of the next model that has work; also moves loads on and lets idle models go."""
+        """One step of the next model that has work, and one piece of what codecs and judges have to do; also
+        moves loads on and lets idle models go."""
         self._advance_loads()
         self._let_idle_go()
         deltas, self._out = self._out, []
+        self._work_on()
         for _ in range(len(self._turns)):
             name = self._turns[0]
             self._turns.rotate(-1)
@@ -289,6 +339,16 @@ class Host:
                 deltas += self._step(model, model.core)
                 break
         return deltas
+
+    def _work_on(self) -> None:
+        """A small piece while a model has steps to do, a larger one else."""
+        stepping = any(m.core is not None and m.core.busy for m in self._models.values())
+        for name in self._turns:
+            model = self._models[name]
+            if model.works is not None and model.works.busy:
+                model.used_at = self._clock()
+                model.works.step(FEW if stepping else MANY)
+                return
 
     def _step(self, model: _Model, core: Core) -> list[Delta]:
         try:
@@ -333,12 +393,19 @@ class Host:
     @property
     def busy(self) -> bool:
         """`step` has something to compute or to say now."""
-        return bool(self._out) or any(m.core is not None and m.core.busy for m in self._models.values())
+        models = self._models.values()
+        return (
+            bool(self._out)
+            or any(m.core is not None and m.core.busy for m in models)
+            or any(m.works is not None and m.works.busy for m in models)
+        )
 
     @property
     def loading(self) -> bool:
         """A load goes on beside; `step` should be called now and then."""
-        return any(m.job is not None for m in self._models.values())
+        return any(
+            m.job is not None or (m.works is not None and m.works.opening) for m in self._models.values()
+        )
 
     @property
     def sleep_s(self) -> float | None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from tokenloom.engine.check import BadRequest
 from tokenloom.engine.core import Core
+from tokenloom.engine.works import has_codec, works_bytes
 
 if TYPE_CHECKING:
     from tokenloom.engine.choice import Matcher
@@ -56,6 +57,8 @@ class Plan:
     eos_ids: tuple[int, ...] = ()
     adapters: Mapping[str, str] = field(default_factory=dict)
     speculate: int = 0
+    works: bool = False
+    """A codec lies in its folder."""
 
     def open(self) -> Core:
         """Reads the weights. ValueError or OSError for what cannot be read."""
@@ -154,11 +157,12 @@ def prepare(
         context=length,
         vocab_size=config.vocab_size,
         budget_tok=budget,
-        memory_bytes=sizes.base + (cached + budget // PARKED_PART) * sizes.per_token,
+        memory_bytes=sizes.base + (cached + budget // PARKED_PART) * sizes.per_token + works_bytes(path),
         room_bytes=room,
         eos_ids=tuple(config.eos_ids),
         adapters=dict(adapters or {}),
         speculate=speculate,
+        works=has_codec(path),
     )
 
 

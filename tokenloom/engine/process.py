@@ -29,6 +29,8 @@ from tokenloom.engine.check import BadRequest
 from tokenloom.engine.host import OPENER
 from tokenloom.engine.request import Delta, Request
 from tokenloom.engine.status import EngineError, HostStatus, ModelInfo, ModelStatus, Source
+from tokenloom.engine.works import OPENER as WORKS_OPENER
+from tokenloom.engine.works import Work
 
 log = logging.getLogger(__name__)
 
@@ -128,16 +130,18 @@ class EngineProcess:
         flush_ms: float = 40,
         threads: int | None = None,
         opener: str = OPENER,
+        works_opener: str = WORKS_OPENER,
     ) -> None:
         """memory_limit: bytes all models may take; None = a share of what is available. idle_s: a model
         unused that long is let go (its next request loads it again); None = never. flush_ms: news is sent so
         often. threads: of the computation; None = torch's choice. opener: "module:function", called as
-        `load.prepare`."""
+        `load.prepare`; works_opener: the same, called as `works.open_works`."""
         self._options = {
             "memory_limit": memory_limit,
             "idle_s": idle_s,
             "flush_ms": flush_ms,
             "opener": opener,
+            "works_opener": works_opener,
         }
         self._threads = threads
         self._lock = threading.Lock()
@@ -205,6 +209,14 @@ class EngineProcess:
         with self._lock:
             if request_id in self._asked and self._child is not None:
                 self._child.send(ForkingPickler.dumps(("abort", request_id)))
+
+    def work(self, model: str, kind: Work, *arguments: object) -> Future[Any]:
+        """Has the codec or the judge of a model that was loaded do something; never waits.
+
+        The future's result: "encode", pictures uint8 (N, H, W, 4) -> codes int64 (N, P); "decode", codes ->
+        pictures; "judge", texts, pictures -> float32 (texts, N). EngineError says why it could not be done.
+        """
+        return self._call(kind, model, *arguments)
 
     # The process
 
