@@ -20,7 +20,7 @@ from rich.progress import track
 
 import tokenloom as tl
 from tokenloom.api import Model
-from tokenloom.data.poem_set import read_records
+from tokenloom.data.jsonl import read_records
 from tokenloom.data.shards import open_shards
 from tokenloom.engine.request import Constraint
 from tokenloom.evals.copied import longest_runs

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from tokenloom.data.couplets import read_couplets, write_couplets
+from tokenloom.data.jsonl import read_records
 from tokenloom.data.poem_set import (
     character_tokenizer,
     count_characters,
     is_held_out,
-    read_records,
     record,
     split,
     write_poems,

@@ -292,6 +292,7 @@ def scrub(
     """
     import sys
 
+    from tokenloom.config import put_text
     from tokenloom.privacy import DEFAULT
     from tokenloom.privacy import scrub as take_out
 
@@ -303,9 +304,7 @@ def scrub(
         ) from error
     clean, counts = take_out(text, kind or DEFAULT, "mask" if mask else "label")
     if out:
-        beside = out.with_name(f".{out.name}.new")
-        beside.write_text(clean, encoding="utf-8")
-        beside.replace(out)
+        put_text(out, clean)
     else:
         typer.echo(clean, nl=False)
     told = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items())) or "nothing"

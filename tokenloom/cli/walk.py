@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tokenloom.config import put_json, put_text
 from tokenloom.tasks.declare import LANGS
 from tokenloom.tasks.terminal import terminal_lang
 
@@ -215,7 +216,7 @@ def _evaluate(made: Walk) -> None:
     }
     line = ledger.append(run / ledger.EVALS, "walk", facts)
     write_report(run)
-    _put(made.out / RESULT, json.dumps(line, ensure_ascii=False, indent=2) + "\n")
+    put_json(made.out / RESULT, line)
     _print(made.say("report", run=_quoted(run)))
 
 
@@ -304,7 +305,7 @@ def _train(made: Walk, name: str, changes: tuple[str, ...], result: str) -> None
     from tokenloom.train.record import read_run
 
     recipe = made.out / f"{name}.toml"
-    _put(recipe, _recipe(name, made.out))
+    put_text(recipe, _recipe(name, made.out))
     run = made.run(name)
     if run is None or not ((run / "model").is_dir() or checkpoints(run / "checkpoints")):
         _loom("train", str(recipe), *(word for change in changes for word in ("--set", change)))
@@ -345,7 +346,7 @@ def _claim(out: Path, quick: bool, fresh: bool) -> None:
                 shutil.rmtree(place)
             else:
                 place.unlink(missing_ok=True)
-        _put(mark, json.dumps({"quick": quick}) + "\n")
+        put_json(mark, {"quick": quick})
     if mark.is_file():
         if json.loads(mark.read_text("utf-8"))["quick"] != quick:
             begun = "with" if not quick else "without"
@@ -354,14 +355,7 @@ def _claim(out: Path, quick: bool, fresh: bool) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"out: {out} holds something else; name a folder that is new or empty")
     out.mkdir(parents=True, exist_ok=True)
-    _put(mark, json.dumps({"quick": quick}) + "\n")
-
-
-def _put(file: Path, text: str) -> None:
-    """Writes beside and renames."""
-    beside = file.with_name(f".{file.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(file)
+    put_json(mark, {"quick": quick})
 
 
 def _print(text: str, bold: bool = False) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenloom.data.poem_set import number, read_records, write_records
+from tokenloom.data.jsonl import read_records, write_records
+from tokenloom.data.poem_set import number
 from tokenloom.tokens.verse import REGULATED, clauses, parse
 
 MIDDLE = ((2, 3), (4, 5))

@@ -13,7 +13,6 @@ import copy
 import hashlib
 import inspect
 import itertools
-import json
 import os
 import re
 import sys
@@ -21,10 +20,13 @@ import sysconfig
 import textwrap
 import tokenize
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tokenloom.config import put_json
+from tokenloom.data.jsonl import write_records
 
 ASK = "Write a docstring for this function:"
 HELD_OUT = 10
@@ -335,18 +337,6 @@ def write_docstrings(
     }
     out.mkdir(parents=True, exist_ok=True)
     for name, found in (("train", sets.train), ("heldout", sets.held_out)):
-        _put(out / f"{name}.jsonl", (one.facts() for one in found))
-    _put(out / "counts.json", [about], indent=2)
+        write_records(out / f"{name}.jsonl", (one.facts() for one in found))
+    put_json(out / "counts.json", about)
     return about
-
-
-def _put(file: Path, entries: Iterable[Mapping[str, Any]], indent: int | None = None) -> None:
-    """JSON, an entry a line unless indented; written beside the file, then in its place."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}.new")
-    try:
-        with beside.open("w", encoding="utf-8") as to:
-            for entry in entries:
-                to.write(json.dumps(entry, ensure_ascii=False, indent=indent) + "\n")
-        os.replace(beside, file)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -8,13 +8,13 @@ learned.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokenloom.data.jsonl import read_records, write_records
 from tokenloom.data.poems import Poem, read_poems
 from tokenloom.data.shards import Shards, ShardWriter
 from tokenloom.tokens.folder import tokenizer_files
@@ -138,24 +138,6 @@ def record(poem: Poem, learned: bool) -> dict[str, str]:
         "author": poem.author,
         "source": poem.source,
     }
-
-
-def write_records(file: Path, records: Iterable[Mapping[str, object]]) -> int:
-    """Writes JSON lines beside the file, then in its place; returns how many."""
-    beside = file.with_name(file.name + ".part")
-    count = 0
-    with beside.open("w", encoding="utf-8") as out:
-        for entry in records:
-            out.write(json.dumps(entry, ensure_ascii=False) + "\n")
-            count += 1
-    beside.replace(file)
-    return count
-
-
-def read_records(file: Path) -> Iterator[dict[str, str]]:
-    with file.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield json.loads(line)
 
 
 def count_characters(texts: Iterable[str]) -> Counter[str]:

@@ -29,6 +29,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from tokenloom.config import put_json, put_text
 from tokenloom.data.clean import Batch, clean_batch, steps
 from tokenloom.data.contamination import Evaluation
 from tokenloom.data.duplicates import U32, Seen, algorithm
@@ -302,7 +303,7 @@ class _Writer:
             "sizes": {name: file.tell() for name, file in self._files.items()},
             "report": self.report.facts(),
         }
-        _write(self.work / NOTE, json.dumps(note, ensure_ascii=False))
+        put_json(self.work / NOTE, note)
         self._saved = time.monotonic()
 
     def finish(self) -> Report:
@@ -310,8 +311,8 @@ class _Writer:
         self.report.identity = self.identity
         self.save()
         self._close()
-        _write(self.work / PAGE, markdown(self.report))
-        _write(self.work / REPORT, json.dumps(self.report.facts(), ensure_ascii=False, indent=1) + "\n")
+        put_text(self.work / PAGE, markdown(self.report))
+        put_json(self.work / REPORT, self.report.facts())
         _settle(self.folder)
         return self.report
 
@@ -334,13 +335,6 @@ class _Writer:
             with suppress(OSError):  # a full disk: what was noted before stays, and the first error is told
                 self.save()
         self._close()
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes beside, then renames."""
-    beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
 
 
 def read_report(folder: Path | str) -> Report:

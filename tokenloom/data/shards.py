@@ -15,7 +15,6 @@ of are on the disk, so a writing that was broken off goes on from its last curso
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from tokenloom.config import put_json
 from tokenloom.data.manifest import (
     MANIFEST,
     SCHEMA,
@@ -315,9 +315,7 @@ class ShardWriter:
 
     def _save(self) -> None:
         self._sync()
-        beside = self.folder / f".{MANIFEST}.new"
-        beside.write_text(json.dumps(self._state, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        beside.replace(self.folder / MANIFEST)
+        put_json(self.folder / MANIFEST, self._state)
         self._unsaved = 0
 
     def finish(self) -> Shards:

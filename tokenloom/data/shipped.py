@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tokenloom
+from tokenloom.config import put_text
 from tokenloom.data.couplets import Couplet
-from tokenloom.data.poem_set import write_records
+from tokenloom.data.jsonl import write_records
 
 Part = Literal["train", "heldout"]
 HEAD = "upper\tlower"
@@ -64,6 +65,4 @@ def write_files(out: Path, train: Sequence[Couplet], held_out: Sequence[Couplet]
     write_records(out / PAIRS, conversations(train))
     questions = ({"prompt": pair.upper, "reference": pair.lower} for pair in held_out)
     write_records(out / QUESTIONS, questions)
-    beside = out / f".{LINES}.new"
-    beside.write_text("".join(f"{sentence(pair)}\n" for pair in train), encoding="utf-8")
-    beside.replace(out / LINES)
+    put_text(out / LINES, "".join(f"{sentence(pair)}\n" for pair in train))

@@ -6,12 +6,13 @@ the two score marks is written anew each time. Source: the Hub's model cards.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tokenloom.config import put_text
 
 START, END = "<!-- scores -->", "<!-- /scores -->"
 _MARKED = re.compile(rf"\n*{START}.*?{END}\n*", re.DOTALL)
@@ -39,12 +40,7 @@ def write_card(folder: Path, name: str, facts: Facts, scores: Sequence[Mapping[s
     file = folder / CARD
     old = file.read_text("utf-8") if file.is_file() else f"# {name}\n"
     text = render_card(old, name, facts, scores)
-    beside = file.with_name(f".{CARD}.{os.getpid()}.new")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, file)
-    finally:
-        beside.unlink(missing_ok=True)
+    put_text(file, text)
     return text
 
 

@@ -6,13 +6,12 @@ The base is read as the training read it, in float32, so that nothing but the tr
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokenloom.config import put_json
 from tokenloom.evals import docstrings, ledger
 
 if TYPE_CHECKING:
@@ -89,8 +88,8 @@ def score_docstrings(
     after = _answers(model, tokenizer, asked, max_tokens, progress, "after")
     changes = docstrings.compare(asked, before, after)
     shown = docstrings.examples(asked, before, after)
-    _put(run / SCORES, [change.facts() for change in changes])
-    _put(run / EXAMPLES, shown)
+    put_json(run / SCORES, [change.facts() for change in changes])
+    put_json(run / EXAMPLES, shown)
     facts = {
         "model": str(adapter if adapter.is_dir() else whole),
         "scores": docstrings.ledger_rows(changes, f"{len(asked)} functions of {', '.join(files)}"),
@@ -130,13 +129,3 @@ def _answers(
         return docstrings.answer(core, tokenizer, asked, max_tokens=max_tokens, progress=tell)
     finally:
         core.close()
-
-
-def _put(file: Path, value: Any) -> None:
-    """Writes beside and renames."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}.new")
-    try:
-        beside.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-        os.replace(beside, file)
-    finally:
-        beside.unlink(missing_ok=True)

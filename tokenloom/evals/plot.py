@@ -9,11 +9,12 @@ Colours: Okabe and Ito 2008, told apart by the colour-blind too.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+
+from tokenloom.config import new_file, put_text
 
 Points = Sequence[tuple[float, float]]
 Curves = Mapping[str, Points]
@@ -216,15 +217,11 @@ def save_curve(curves: Curves, file: Path, title: str = "") -> None:
     kind = file.suffix.lower()
     if kind not in (".png", ".svg"):
         raise ValueError(f"file: found {file.name!r}; allowed: a name that ends in .png or .svg")
-    beside = file.with_name(f".{file.name}.{os.getpid()}.new")
-    try:
-        if kind == ".svg":
-            beside.write_text(svg_curve(curves, title) + "\n", encoding="utf-8")
-        else:
-            _png(curves, beside, title)
-        os.replace(beside, file)
-    finally:
-        beside.unlink(missing_ok=True)
+    if kind == ".svg":
+        put_text(file, svg_curve(curves, title) + "\n")
+        return
+    with new_file(file) as beside:
+        _png(curves, beside, title)
 
 
 def _png(curves: Curves, file: Path, title: str) -> None:

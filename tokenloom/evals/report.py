@@ -7,13 +7,13 @@ them, and the scores in the model's card.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokenloom.config import put_text
 from tokenloom.data.manifest import MANIFEST, BadShards, read_manifest
 from tokenloom.evals import ledger, plot
 from tokenloom.evals.card import Facts, cell, number, plain, reach, slug, split_head, write_card
@@ -74,7 +74,8 @@ def write_report(
         "report.html": report.html(),
     }.items():
         written.append(folder / name)
-        _put(folder / name, text)
+        (folder / name).parent.mkdir(exist_ok=True)
+        put_text(folder / name, text)
     return report, written
 
 
@@ -304,14 +305,3 @@ def _again(run: Run) -> str:
         rows.append(("packages", ", ".join(f"{name} {version}" for name, version in packages.items())))
     recipe = (run.path / RECIPE).read_text("utf-8").rstrip()
     return f"{_table(('', ''), rows)}\n\nThe recipe:\n\n{code(recipe)}".lstrip()
-
-
-def _put(file: Path, text: str) -> None:
-    """Writes beside and renames."""
-    file.parent.mkdir(exist_ok=True)
-    beside = file.with_name(f".{file.name}.{os.getpid()}.new")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, file)
-    finally:
-        beside.unlink(missing_ok=True)

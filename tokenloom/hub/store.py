@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tokenloom.config import models_home
+from tokenloom.config import models_home, put_json
 from tokenloom.hub.entries import Entry, catalogue
 
 log = logging.getLogger("tokenloom")
@@ -76,10 +76,8 @@ def partial_of(name: str) -> Path:
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Writes pulled.json beside and renames it."""
-    beside = folder / (RECORD + ".new")
-    beside.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(beside, folder / RECORD)
+    """Writes pulled.json, whole or not at all."""
+    put_json(folder / RECORD, record)
 
 
 def read_record(folder: Path) -> dict[str, Any]:

@@ -9,13 +9,12 @@ counts: each call measures again, shortly, and the kept number only grows. A pro
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokenloom.config import home
+from tokenloom.config import home, put_json
 from tokenloom.train.record import cpu_name
 
 if TYPE_CHECKING:
@@ -104,6 +103,4 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _write(file: Path, values: dict[str, Any]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.{os.getpid()}.new")
-    beside.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-    os.replace(beside, file)
+    put_json(file, values)

@@ -25,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+from tokenloom.config import put_json, put_text
 from tokenloom.train.record import (
     ENVIRONMENT,
     LOCK,
@@ -93,8 +94,8 @@ class RunFolder:
         path = _fresh(runs_home() if root is None else Path(root), name)
         run = cls(path)
         with _released_on_error(run._lock):
-            _put(path / RECIPE, recipe)
-            _put_json(path / ENVIRONMENT, environment(dict(seeds or {})))
+            put_text(path / RECIPE, recipe)
+            put_json(path / ENVIRONMENT, environment(dict(seeds or {})))
             (path / LOG).touch()
             run._open_log()
             run._note("running")
@@ -115,7 +116,7 @@ class RunFolder:
             for bad in damaged:
                 log.warning("%s: a damaged line was dropped: %s", bad.place, bad.why)
             kept = [line for line in lines if step is None or line["step"] <= step]
-            _put(path / LOG, "".join(_line(line) for line in kept))
+            put_text(path / LOG, "".join(_line(line) for line in kept))
             run._open_log()
             run._note("running")
         return run
@@ -192,7 +193,7 @@ class RunFolder:
         known = read_object(self.path / STATUS)
         begun = known.get("started", stamp(self._started))
         facts = {"state": state, "started": begun, "updated": stamp(time.time()), "pid": os.getpid()}
-        _put_json(self.path / STATUS, facts | ({"why": why} if why else {}))
+        put_json(self.path / STATUS, facts | ({"why": why} if why else {}))
 
     def _tell_board(self, line: Mapping[str, Any]) -> None:
         if self._board is None:
@@ -278,21 +279,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
-
-
-def _put_json(file: Path, values: Mapping[str, Any]) -> None:
-    _put(file, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-
-
-def _put(file: Path, text: str) -> None:
-    """Writes beside and renames, so that a reader sees the old text or the new one."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}.new")
-    try:
-        with beside.open("w", encoding="utf-8", newline="\n") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(beside, file)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
