@@ -159,13 +159,12 @@ def test_what_else_is_in_the_folder(folder: Path, tmp_path: Path) -> None:
     (folder / "additional_chat_templates" / "tool_use.jinja").write_text("{{ tools }}")
     model = load_model(folder)
     model.config = dataclasses.replace(model.config, eos_ids=(2, 7), pad_id=0)
-    saved = save_model(
-        model, tmp_path / "out", folder, {"merges.txt": "a b"}, ranges={"text": (0, 90), "image": (90, 97)}
-    )
+    ranges = [{"name": "text", "start": 0, "stop": 90}, {"name": "image", "start": 90, "stop": 97}]
+    saved = save_model(model, tmp_path / "out", folder, {"merges.txt": "a b"}, ranges=ranges)
     about = json.loads((saved / "tokenloom.json").read_text())
     assert about["schema"] == 1
     assert about["kind"] == "lm"
-    assert about["ranges"] == {"text": [0, 90], "image": [90, 97]}
+    assert about["ranges"] == ranges
     # Not of the file's bytes: cutting, padding and how the named token is spelled are left out.
     backend.no_truncation()
     backend.no_padding()

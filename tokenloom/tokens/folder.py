@@ -2,7 +2,7 @@
 
 Not a converter: a folder without tokenizer.json, which is taken as it is written, is refused. The files of
 the tokenizer itself are read by weights/tokenizer_files.py; here the ids that end a turn are added, which
-generation_config.json (else config.json) names, and files are written.
+generation_config.json (else config.json) names, the ranges of ids are read, and files are written.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import tokenizers
 
 from tokenloom.tokens.text import Tokenizer
+from tokenloom.tokens.vocabulary import Vocabulary
 from tokenloom.weights.tokenizer_files import chat_templates, extra_tokens, json_object, read_files
 
 
@@ -47,6 +48,23 @@ def _ends(folder: Path) -> tuple[int, ...]:
 def _starts_with(backend: tokenizers.Tokenizer, bos: int | None) -> bool:
     """Whether tokenizer.json itself puts the begin token in front."""
     return bos is not None and backend.encode("a", add_special_tokens=True).ids[:1] == [bos]
+
+
+def read_vocabulary(folder: Path) -> Vocabulary | None:
+    """The ranges of ids that a model's or a tokenizer's folder states in tokenloom.json; None without them.
+
+    ValueError names the file and what is wrong in it.
+    """
+    file = folder / "tokenloom.json"
+    stated = json_object(file).get("ranges")
+    if stated is None:
+        return None
+    if isinstance(stated, dict):  # as models of text alone were once saved: name -> [start, stop]
+        stated = [{"name": name, "start": span[0], "stop": span[1]} for name, span in stated.items()]
+    try:
+        return Vocabulary.from_json(stated)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
 
 
 def tokenizer_files(tokenizer: Tokenizer) -> dict[str, str]:
