@@ -28,6 +28,7 @@ from tokenloom.cli.tokenizer import app
 from tokenloom.tokens import report
 from tokenloom.tokens.chat import encode_chat
 from tokenloom.tokens.folder import read_folder
+from tokenloom.tokens.gguf_export import tokenizer_meta
 from tokenloom.tokens.text import Tokenizer, load_tokenizer
 from tokenloom.tokens.train import (
     CUTS,
@@ -55,6 +56,7 @@ CHAT = [
 PLANS = {
     **{cut: Plan(vocab_size=900, cut=cut) for cut in CUTS},
     "characters": Plan(vocab_size=400, characters=True),
+    "apart": Plan(vocab_size=800, apart=True),
     "media": Plan(vocab_size=800, special=("<|poem|>",), media=(Medium("image", 16), Medium("music", 4))),
     "plain": Plan(vocab_size=500, chat=False),
 }
@@ -190,6 +192,19 @@ def character_only_once(counts: Counter[str], min_count: int) -> Iterator[str]:
     yield from ()
 
 
+def test_characters_that_are_cut_apart_are_not_joined() -> None:
+    texts = ["一只红色的狐狸 the red fox", "红色的猫 the red cat", "红色的苹果"] * 50
+    joined, apart = (train_tokenizer(texts, Plan(vocab_size=340, apart=a)).tokenizer for a in (False, True))
+    assert len(joined.encode("红色的")) == 1
+    assert [apart.token_text(id) for id in apart.encode("红色的猫 red")] == ["红", "色", "的", "猫", " red"]
+    for id in range(apart.vocab_size):
+        assert (
+            sum(byte & 0xC0 != 0x80 for byte in apart.token_bytes(id)) <= 1 or apart.token_text(id).isascii()
+        )
+    with pytest.raises(ValueError, match="has no name for; allowed"):
+        tokenizer_meta(apart, apart.vocab_size)
+
+
 def test_the_same_texts_give_the_same_tokenizer(tmp_path: Path) -> None:
     """In another process, with another hash seed, and in another order of the texts."""
     texts = corpus()
@@ -252,6 +267,7 @@ def test_ten_megabytes_in_one_line(letters: str) -> None:
         ({"special": ("<|pad|>",)}, r"special: found '<\|pad\|>'"),
         ({"special": (" ",)}, "special: found ' '"),
         ({"characters": True, "cut": "llama3"}, "cut: found 'llama3' with characters"),
+        ({"characters": True, "apart": True}, "apart: found with characters"),
         ({"chat": False, "template": "x"}, "template: found one, but no chat is wanted"),
         ({"min_count": 0}, "min_count: found 0"),
     ],

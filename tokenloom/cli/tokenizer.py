@@ -41,6 +41,14 @@ def train(
             "--characters", help="One id for each frequent character and no longer ones: for Chinese verse."
         ),
     ] = False,
+    apart: Annotated[
+        bool,
+        typer.Option(
+            "--apart",
+            help="Chinese characters are cut apart first, so that no token joins two of them; GGUF has no "
+            "name for it.",
+        ),
+    ] = False,
     chat: Annotated[
         bool, typer.Option("--chat/--no-chat", help="With ChatML's tokens and a chat template.")
     ] = True,
@@ -82,6 +90,7 @@ def train(
         vocab_size=vocab_size,
         cut=cut,
         characters=characters,
+        apart=apart,
         chat=chat,
         template=template.read_text("utf-8") if template else "",
         special=tuple(special or ()),

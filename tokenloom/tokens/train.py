@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import tokenizers
-from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, decoders, models, pre_tokenizers, trainers
 
 from tokenloom import config
 from tokenloom.config import json_text
@@ -58,6 +58,9 @@ class Plan:
     characters: bool = False
     """No merge crosses a character, so a frequent character is one id and a rare one is spelt in bytes: for
     Chinese verse. The cut then changes nothing."""
+    apart: bool = False
+    """Chinese characters are cut apart first: no merge joins two of them, or one with half of the next, while
+    words of letters are merged. llama.cpp has no name for this cut."""
     chat: bool = True
     """With ChatML's tokens and a chat template."""
     template: str = ""
@@ -74,6 +77,8 @@ class Plan:
             raise ValueError(f"cut: found {self.cut!r}; allowed: {', '.join(CUTS)}")
         if self.characters and self.cut != "gpt2":
             raise ValueError(f"cut: found {self.cut!r} with characters; allowed: gpt2, as it changes nothing")
+        if self.characters and self.apart:
+            raise ValueError("apart: found with characters, which do not join anyway; allowed: one of them")
         if self.template and not self.chat:
             raise ValueError("template: found one, but no chat is wanted; allowed with chat")
         twice = [token for token, n in Counter(self.control).items() if n > 1 or not token.strip()]
@@ -159,7 +164,7 @@ def _at_spaces(text: str) -> Iterator[str]:
 def _bpe(texts: Iterator[str], plan: Plan) -> tokenizers.Tokenizer:
     # Llama 3's cut is known for taking a piece that is in the vocabulary whole; llama.cpp does so, too.
     backend = tokenizers.Tokenizer(models.BPE(ignore_merges=plan.cut in WHOLE))
-    backend.pre_tokenizer = _cut(plan.cut)
+    backend.pre_tokenizer = _cut(plan.cut, plan.apart)
     backend.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=plan.vocab_size - len(plan.control),
@@ -172,8 +177,11 @@ def _bpe(texts: Iterator[str], plan: Plan) -> tokenizers.Tokenizer:
     return backend
 
 
-def _cut(name: str) -> pre_tokenizers.PreTokenizer:
-    return pre_tokenizers.ByteLevel(add_prefix_space=False) if name == "gpt2" else pre_tokenizer(name)
+def _cut(name: str, apart: bool = False) -> pre_tokenizers.PreTokenizer:
+    cut = pre_tokenizers.ByteLevel(add_prefix_space=False) if name == "gpt2" else pre_tokenizer(name)
+    if not apart:
+        return cut
+    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r"\p{Han}"), "isolated"), cut])
 
 
 def character_bpe(counts: Mapping[str, int], size: int, min_count: int = 1) -> tokenizers.Tokenizer:
