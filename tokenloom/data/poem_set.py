@@ -18,7 +18,6 @@ from tokenloom.data.jsonl import read_records, write_records
 from tokenloom.data.poems import Poem, read_poems
 from tokenloom.data.shards import Shards, ShardWriter
 from tokenloom.tokens.folder import tokenizer_files
-from tokenloom.tokens.pieces import byte_letters
 from tokenloom.tokens.text import Tokenizer
 from tokenloom.tokens.verse import CONTROL, END, POEM, clauses, layout
 
@@ -157,34 +156,15 @@ def character_tokenizer(
     seen fewer than `least` times, and the rarest ones where there would be more than `most` ids or no
     multiple of `multiple`, are spelt in bytes.
     """
-    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import AddedToken
 
-    letters = {byte: letter for letter, byte in byte_letters().items()}
-    order = sorted(
-        (letter for letter, count in counts.items() if count >= least), key=lambda c: (-counts[c], c)
-    )
-    spelled = {letter: "".join(letters[byte] for byte in letter.encode()) for letter in order}
-    while order and ((size := _ids(spelled.values())) > most or size % multiple):
-        del spelled[order.pop()]
-    pieces: dict[str, None] = dict.fromkeys(letters[byte] for byte in range(256))
-    merges = []
-    for size in (2, 3, 4):
-        for spelling in spelled.values():
-            piece = spelling[:size]
-            if len(spelling) >= size and piece not in pieces:
-                pieces[piece] = None
-                merges.append((spelling[: size - 1], spelling[size - 1]))
-    backend = Tokenizer(models.BPE({piece: id for id, piece in enumerate(pieces)}, merges))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    backend.decoder = decoders.ByteLevel()
+    from tokenloom.tokens.train import character_bpe
+
+    backend = character_bpe(counts, most - len(CONTROL), least)
+    while (size := backend.get_vocab_size()) > 256 and (over := (size + len(CONTROL)) % multiple):
+        backend = character_bpe(counts, size - over, least)
     backend.add_special_tokens([AddedToken(mark, normalized=False) for mark in CONTROL])
     return backend
-
-
-def _ids(spellings: Iterable[str]) -> int:
-    """How many ids a vocabulary of these characters has."""
-    pieces = {spelling[:end] for spelling in spellings for end in range(2, len(spelling) + 1)}
-    return 256 + len(pieces) + len(CONTROL)
 
 
 def write_poems(
