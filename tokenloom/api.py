@@ -164,6 +164,19 @@ class Model:
             ids = self._ids(cast("Prompt", prompt))
         return self._stream(ids, options)
 
+    def task(self, name: str, /, lang: str = "en", **fields: Any) -> Generation | list[Generation]:
+        """Runs a declared task: model.task("poem", poem="春江花月夜 五言绝句", seed=7).
+
+        fields: those that tokenloom.tasks.tasks() declares; with n > 1 a list comes back. ValueError names
+        the field at fault.
+        """
+        from tokenloom.tasks import build, run, tasks
+
+        if name not in tasks():
+            raise ValueError(f"task: found {name!r}; allowed: {', '.join(tasks())}")
+        answers = run(self, build(tasks()[name], fields, lang))
+        return answers[0] if len(answers) == 1 else answers
+
     def logits(self, ids: Sequence[int]) -> np.ndarray:
         """The model's raw scores (T, vocabulary) float32 for ids (T,)."""
         if not ids or len(ids) > self.context:

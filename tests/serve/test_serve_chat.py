@@ -204,6 +204,7 @@ def test_models_are_listed(served: Served) -> None:
     card = served.get("/v1/models/tiny").json()
     assert card == listed["data"][0]
     assert card["max_model_len"] == 2048
+    assert card["chat"] is True
     missing = served.get("/v1/models/a/b")
     assert missing.status_code == 404
     assert "tiny" in missing.json()["error"]["message"]

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_engine import FakeEngine, Place
+from fake_engine import FakeEngine, Job, Place
 from serving import Serve, Served
+from starlette.responses import JSONResponse
 from test_serve_chat import events
 from tokenizers import Tokenizer
 
 from tokenloom import hub, tasks
+from tokenloom.engine.request import Delta
+from tokenloom.serve import dispatch
 from tokenloom.serve.models import Models
 from tokenloom.serve.settings import Settings
 from tokenloom.tokens.verse import CONTROL
@@ -74,13 +77,104 @@ def test_what_is_wrong_is_named(
     assert answer.json()["error"]["param"] == param
 
 
-def test_a_poem_is_held_to_its_form(serve: Serve, model_folder: Path, tmp_path: Path) -> None:
-    verse = tmp_path / "verse"
-    shutil.copytree(model_folder, verse)
-    file = verse / "tokenizer.json"
+@pytest.fixture(scope="module")
+def verse(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose tokenizer knows a poem's control tokens."""
+    folder = tmp_path_factory.mktemp("verse") / "verse"
+    shutil.copytree(model_folder, folder)
+    file = folder / "tokenizer.json"
     backend = Tokenizer.from_file(str(file))
     backend.add_special_tokens(list(CONTROL))
     backend.save(str(file))
+    return folder
+
+
+class Drafting(FakeEngine):
+    """Writes choice i as drafts[i]."""
+
+    drafts: tuple[str, ...] = ()
+
+    def _step(self, job: Job) -> Delta | None:
+        if job.at == 0:
+            job.script = self._tokenizers[job.request.model].encode(self.drafts[job.choice])
+        return super()._step(job)
+
+
+GOOD = "白日依山尽，黄河入海流。\n欲穷千里目，更上一层楼。"
+UNRHYMED = GOOD.replace("一层楼", "一层天")
+OTHER = "红豆生南国，春来发几枝。\n愿君多采撷，此物最相思。"
+
+
+def drafting(serve: Serve, verse: Path, *drafts: str) -> Served:
+    engine = Drafting()
+    engine.drafts = drafts
+    served = serve(engine, models=("poet",), find=lambda name: Place(name, verse))
+    assert isinstance(served, Served)
+    return served
+
+
+def test_the_best_draft_of_each_version_comes_back(serve: Serve, verse: Path) -> None:
+    served = drafting(serve, verse, UNRHYMED, GOOD + "\n", GOOD, UNRHYMED, OTHER, UNRHYMED)
+    fields = {"poem": "五言绝句", "n": 2, "drafts": 3, "seed": 5}
+    answer = served.post("/v1/tasks/poem", {"fields": fields})
+    assert answer.status_code == 200, answer.text
+    choices = answer.json()["choices"]
+    assert [(choice["index"], choice["text"]) for choice in choices] == [(0, GOOD), (1, OTHER)]
+    assert answer.headers["x-tokenloom-seed"] == "5"
+    assert answer.json()["usage"]["completion_tokens"] > 3 * len(GOOD), "every draft counts"
+    assert served.engine.seen[-1].n == 6
+    published = served.post("/v1/tasks/poem", {"fields": fields, "publish": True, "lang": "zh"}).json()
+    assert published["choices"][1]["text"].startswith(WORDS["zh"])
+
+
+def test_a_stream_brings_a_version_whole(serve: Serve, verse: Path) -> None:
+    served = drafting(serve, verse, UNRHYMED, GOOD + "\n", OTHER, UNRHYMED)
+    body = {"fields": {"poem": "五言绝句", "n": 2, "drafts": 2, "seed": 5}, "stream": True}
+    answer = served.post("/v1/tasks/poem", body)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["x-tokenloom-seed"] == "5"
+    chunks = events(answer)
+    assert chunks.pop() == "[DONE]"
+    assert [chunk["choices"][0]["text"] for chunk in chunks] == [GOOD, OTHER]
+    assert [chunk["choices"][0]["index"] for chunk in chunks] == [0, 1]
+    assert chunks[0]["choices"][0]["finish_reason"] == "stop"
+    body["fields"] = {"poem": "五言绝句", "drafts": 1}
+    pieces = events(served.post("/v1/tasks/poem", body))[:-1]
+    assert len(pieces) > 1, "one draft comes as it is written"
+    assert "".join(piece["choices"][0]["text"] for piece in pieces) == UNRHYMED
+
+
+def test_drafts_of_a_server_behind_are_chosen_here(
+    serve: Serve, verse: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = drafting(serve, verse, UNRHYMED, GOOD)
+    front = serve(upstream=behind.v1)
+    fields = {"poem": "五言绝句", "drafts": 2}
+    answer = front.post("/v1/tasks/poem", {"fields": fields})
+    assert answer.status_code == 200, answer.text
+    assert [choice["text"] for choice in answer.json()["choices"]] == [GOOD]
+    monkeypatch.setattr(dispatch, "answer_completion", one_choice)
+    answer = front.post("/v1/tasks/poem", {"fields": fields, "stream": True})
+    assert answer.status_code == 502
+    assert "wrote 1 of 2 drafts; ask with drafts 1" in answer.json()["error"]["message"]
+
+
+async def one_choice(*_: object) -> JSONResponse:
+    """A server that knows no n."""
+    return JSONResponse({"choices": [{"index": 0, "text": GOOD, "finish_reason": "stop"}]})
+
+
+def test_wrong_drafts_are_named(serve: Serve, verse: Path) -> None:
+    served = drafting(serve, verse, GOOD)
+    for fields in ({"drafts": 17}, {"drafts": 0}, {"n": 64}):
+        answer = served.post("/v1/tasks/poem", {"fields": {"poem": "春", **fields}, "stream": True})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (422, "fields.drafts"), fields
+    long = served.post("/v1/tasks/poem", {"fields": {"poem": "春", "max_tokens": 9}})
+    assert (long.status_code, long.json()["error"]["param"]) == (422, "fields")
+
+
+def test_a_poem_is_held_to_its_form(serve: Serve, verse: Path) -> None:
+    backend = Tokenizer.from_file(str(verse / "tokenizer.json"))
     plain = serve()
     refused = plain.post("/v1/tasks/poem", {"fields": {"poem": "春"}, "model": "tiny"})
     assert (refused.status_code, refused.json()["error"]["param"]) == (422, "model")

@@ -17,6 +17,7 @@ from tokenloom.data.poem_set import character_tokenizer, count_characters, recor
 from tokenloom.data.poems import read_poems
 from tokenloom.hub import store
 from tokenloom.tasks import BadDeclaration, FieldError, build, parse_task, tasks, typer_command
+from tokenloom.tasks.makers import poem_mark
 from tokenloom.tokens.folder import tokenizer_files
 from tokenloom.tokens.text import Tokenizer
 from tokenloom.tokens.verse import CONTROL, check
@@ -134,6 +135,47 @@ def test_a_random_model_writes_no_malformed_poem(shipped: Path, form: str) -> No
     assert len({json.loads(line)["text"] for line in lines}) == 4
 
 
+def test_the_poem_that_is_kept_is_the_best_of_its_drafts(shipped: Path) -> None:
+    """Draft d of version v is choice 4 v + d, whoever asks; a seed gives the same poems again."""
+    from tokenloom import api
+
+    def texts(answer: api.Generation | list[api.Generation]) -> list[str]:
+        assert isinstance(answer, list)
+        return [one.text for one in answer]
+
+    form = "五言绝句"
+    mark = poem_mark(form)
+    wish: dict[str, Any] = {"poem": f"秋夜 {form}", "temperature": 1.5}
+    with api.load("poet") as model:
+        for seed in range(100):  # until the best is not the first
+            every = texts(model.task("poem", **wish, seed=seed, drafts=1, n=8))
+            best = [max(every[at : at + 4], key=mark) for at in (0, 4)]
+            if best[0] != every[0]:
+                break
+        again = texts(model.task("poem", **wish, seed=seed, n=2))
+        first = model.task("poem", **wish, seed=seed)
+    assert best[0] != every[0]
+    assert again == best
+    assert str(first) == best[0], "a version is the same however many are asked for"
+    words = ("--poem", f"秋夜 {form}", "-n", "2", "--seed", str(seed), "--temperature", "1.5", "--json")
+    assert [json.loads(line)["text"] for line in loom(*words).splitlines()] == best
+
+
+def test_the_api_runs_tasks_and_names_what_is_wrong(shipped: Path) -> None:
+    from tokenloom import api
+
+    with api.load("poet") as model:
+        assert isinstance(model.task("write", prompt="春", max_tokens=3, seed=1), api.Generation)
+        with pytest.raises(ValueError, match="task: found 'paint'; allowed: chat, poem, write"):
+            model.task("paint")
+        with pytest.raises(ValueError, match="drafts is 0"):
+            model.task("poem", poem="春", drafts=0)
+        with pytest.raises(ValueError, match="poem is missing"):
+            model.task("poem")
+        with pytest.raises(ValueError, match="no chat template"):
+            model.task("chat", message="春")
+
+
 def test_acrostic_beginning_and_seed(shipped: Path) -> None:
     words = ("--poem", "五言绝句", "--seed", "3")
     text = loom(*words, "--acrostic", "春夏秋冬")
@@ -160,6 +202,12 @@ def test_a_poem_in_a_file_is_labelled(shipped: Path, tmp_path: Path) -> None:
         (("--acrostic", "春夏秋冬"), "--acrostic belongs to a poem"),
         (("--poem", "春", "--stop", "x"), "found --stop as well"),
         (("a text", "--poem", "春"), "a text to continue"),
+        (
+            ("--poem", "春", "--max-tokens", "256"),
+            "found --max-tokens as well; a poem is as long as its form",
+        ),
+        (("--poem", "春", "--drafts", "17"), "drafts is 17; allowed is a whole number, 1 to 16"),
+        (("a text", "--drafts", "2"), "--drafts belongs to a poem"),
         (("--poem", "春 六言绝句"), "allowed are 五言绝句"),
         (("--poem", "春", "-n", "2", "-o", "a.md"), "with --output one version"),
         (("--poem", ""), "poem is empty"),

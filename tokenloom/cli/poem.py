@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,6 +39,17 @@ _FIRST = Annotated[
 ]
 
 
+_DRAFTS = Annotated[
+    int | None,
+    typer.Option(
+        "--drafts",
+        help="With --poem: how many drafts of each poem are written side by side; the one that keeps most "
+        "rules of its form is taken. 4 when not given.",
+        show_default=False,
+    ),
+]
+
+
 _MODEL = Annotated[
     str | None,
     typer.Option(
@@ -53,9 +64,11 @@ _MODEL = Annotated[
 def with_poem(write: Callable[..., Any]) -> Callable[..., Any]:
     """The command `write` with the options of a poem; without --poem it is as it was."""
     signature = inspect.signature(write)
-    added = {"poem": _POEM, "acrostic": _ACROSTIC, "first": _FIRST}
+    added = {"poem": _POEM, "acrostic": _ACROSTIC, "first": _FIRST, "drafts": _DRAFTS}
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     model = inspect.Parameter("model", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_MODEL)
     parameters = [
+        context,
         *(model if name == "model" else one for name, one in signature.parameters.items()),
         *(
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
@@ -63,11 +76,11 @@ def with_poem(write: Callable[..., Any]) -> Callable[..., Any]:
         ),
     ]
 
-    def command(**given: Any) -> Any:
+    def command(context: typer.Context, **given: Any) -> Any:
         own = {name: given.pop(name) for name in added}
         if own["poem"] is not None:
-            return poem(own, given)
-        if extra := [name for name in ("acrostic", "first") if own[name] is not None]:
+            return poem(own, given, {name for name in given if _was_given(context, name)})
+        if extra := [name for name in ("acrostic", "first", "drafts") if own[name] is not None]:
             raise ValueError(f"--{extra[0]} belongs to a poem: give its title or form with --poem")
         return write(**given | {"model": given["model"] or WRITER})
 
@@ -78,36 +91,36 @@ def with_poem(write: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def poem(wish: dict[str, Any], given: dict[str, Any]) -> None:
-    """Writes what is wished. given: the options of `write`, of which the text has no meaning here."""
+def _was_given(context: typer.Context, name: str) -> bool:
+    """Not merely the option's default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def poem(wish: dict[str, Any], given: dict[str, Any], named: Set[str]) -> None:
+    """Writes what is wished.
+
+    given: the options of `write`, of which the text has no meaning here; named: those that the user gave.
+    """
     from tokenloom.cli.ask import _check_output, _load
-    from tokenloom.tasks import build, tasks
+    from tokenloom.tasks import build, run, tasks
 
     for name, option in (("prompt", "a text to continue"), ("file", "--file"), ("stop", "--stop")):
         if given[name]:
             raise ValueError(f"--poem: found {option} as well; a poem takes a title and a form alone")
+    if "max_tokens" in named:
+        raise ValueError("--poem: found --max-tokens as well; a poem is as long as its form, so leave it out")
     task = tasks()["poem"]
-    known = {field.name: field for field in task.fields}
-    named = {name: value for name, value in {**given, **wish}.items() if name in known and value is not None}
-    values = {name: known[name].check(value) for name, value in named.items()}
-    made = build(task, values, given["lang"])
+    known = {field.name for field in task.fields}
+    wished = {**{name: given[name] for name in named}, **wish}
+    made = build(task, {name: value for name, value in wished.items() if name in known}, given["lang"])
     output: Path | None = given["output"]
     if output is not None:
-        if made.sampling["n"] != 1:
-            raise ValueError(
-                f"n: found {made.sampling['n']}; with --output one version is written to the file"
-            )
+        if made.versions != 1:
+            raise ValueError(f"n: found {made.versions}; with --output one version is written to the file")
         _check_output(output)
-    name = given["model"] or POET
-    with _load(name, given["dtype"], given["device"]) as model:
-        if missing := [token for token in made.controls if token not in model.tokenizer.special]:
-            raise ValueError(
-                f"model: {name} has no {missing[0]}, with which a poem is asked for; allowed: {POET}, or a "
-                "model that was trained on texts of that layout"
-            )
-        ids = model.tokenizer.encode_control(made.text)
-        answer = model.generate(ids, constraint=made.constraint, **made.sampling)
-    answers = answer if isinstance(answer, list) else [answer]
+    with _load(given["model"] or POET, given["dtype"], given["device"]) as model:
+        answers = run(model, made)
     for one in answers:
         if one.finish != "stop":
             raise ValueError(

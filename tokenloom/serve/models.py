@@ -183,6 +183,8 @@ class Models:
         card["sampling"] = dict(entry.sampling)
         if entry.info is not None:
             card["max_model_len"] = entry.info.context
+        if entry.tokenizer is not None:
+            card["chat"] = entry.tokenizer.template is not None
         if found[1] is not None:
             card["parent"] = found[0]
         return card

@@ -1,13 +1,15 @@
 """The declared tasks over HTTP: GET /v1/tasks lists them, POST /v1/tasks/{name} runs one.
 
 A task becomes an ordinary chat or completion, here or upstream, and its answer has that route's shape. The
-steps after it (trim, label) are done on a whole answer; a stream comes as the model writes it.
+steps after it (trim, label) are done on a whole answer; a stream comes as the model writes it. Where each
+version has several drafts, the best is known when all are whole: then a stream brings each version in one
+piece.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any, Literal
 
 from pydantic import model_validator
@@ -15,7 +17,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from tokenloom import tasks
-from tokenloom.serve import dispatch
+from tokenloom.serve import dispatch, sse
 from tokenloom.serve.body import Body, checked, read_json
 from tokenloom.serve.desk import Desk
 from tokenloom.serve.errors import ApiError
@@ -53,7 +55,8 @@ async def run(desk: Desk, http: HttpRequest, name: str) -> Response:
         prompt = tasks.build(task, asked.fields, asked.lang)
     except tasks.FieldError as error:
         raise _named(str(error), task) from None
-    value: dict[str, Any] = {**prompt.sampling, "stream": asked.stream}
+    at_once = asked.stream and prompt.drafts == 1
+    value: dict[str, Any] = {**prompt.sampling, "stream": at_once}
     if asked.model is not None or prompt.model:
         value["model"] = asked.model or prompt.model
     if prompt.constraint is not None:
@@ -65,11 +68,37 @@ async def run(desk: Desk, http: HttpRequest, name: str) -> Response:
         answer = await dispatch.answer_chat(desk, http, {**value, "messages": list(prompt.messages)})
     else:
         answer = await dispatch.answer_completion(desk, http, {**value, "prompt": prompt.text})
-    if asked.stream or answer.status_code != 200:
+    if at_once or answer.status_code != 200:
         return answer
-    whole = _finished(task, asked, json.loads(bytes(answer.body)))
+    whole = _finished(task, asked, _kept(prompt, json.loads(bytes(answer.body))))
     seed = answer.headers.get("x-tokenloom-seed")
-    return JSONResponse(whole, headers={} if seed is None else {"x-tokenloom-seed": seed})
+    headers = {} if seed is None else {"x-tokenloom-seed": seed}
+    if asked.stream:
+        return sse.EventStream(_pieces(whole), None, desk.settings.keepalive_s, headers)
+    return JSONResponse(whole, headers=headers)
+
+
+def _kept(prompt: tasks.Prompt, whole: dict[str, Any]) -> dict[str, Any]:
+    """The answer with the best draft of each version; its usage counts them all."""
+    if prompt.drafts == 1:
+        return whole
+    choices = sorted(whole["choices"], key=lambda choice: choice["index"])
+    if len(choices) != prompt.sampling["n"]:
+        message = (
+            f"The server behind wrote {len(choices)} of {prompt.sampling['n']} drafts; ask with drafts 1."
+        )
+        raise ApiError(502, message, code="upstream_error")
+    done = [choice["finish_reason"] == "stop" for choice in choices]
+    kept = tasks.keep(prompt.drafts, prompt.mark, [choice["text"] for choice in choices], done)
+    return {**whole, "choices": [{**choices[at], "index": index} for index, at in enumerate(kept)]}
+
+
+async def _pieces(whole: Mapping[str, Any]) -> AsyncGenerator[bytes, None]:
+    """A whole completion as its stream: one event for each choice."""
+    head = {key: value for key, value in whole.items() if key not in ("choices", "usage")}
+    for choice in whole["choices"]:
+        yield sse.event({**head, "choices": [choice]})
+    yield sse.DONE
 
 
 async def _check_model(desk: Desk, name: str, prompt: tasks.Prompt) -> None:

@@ -11,7 +11,9 @@ from tokenloom.tasks.declare import (
     tasks,
     values_of,
 )
+from tokenloom.tasks.drafts import keep
 from tokenloom.tasks.fields import Field, FieldError
+from tokenloom.tasks.run import run
 from tokenloom.tasks.terminal import terminal_lang, typer_command
 
 __all__ = [
@@ -23,7 +25,9 @@ __all__ = [
     "build",
     "fields_json",
     "finish",
+    "keep",
     "parse_task",
+    "run",
     "tasks",
     "terminal_lang",
     "typer_command",

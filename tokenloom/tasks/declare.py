@@ -19,6 +19,7 @@ from importlib import resources
 from typing import Any, Literal, cast, get_args
 
 from tokenloom.engine.request import Constraint
+from tokenloom.tasks.drafts import MOST, Mark
 from tokenloom.tasks.fields import Choice, Field, FieldError, FieldType
 from tokenloom.tasks.makers import MAKERS, Made
 
@@ -85,6 +86,7 @@ class Prompt:
     text: str
     messages: tuple[dict[str, str], ...]
     sampling: dict[str, Any]
+    """n counts every draft of every version."""
     after: tuple[str, ...]
     model: str = ""
     """The model it is for; empty: any."""
@@ -92,6 +94,15 @@ class Prompt:
     """Control tokens that the text is written with, which the model's tokenizer must have."""
     constraint: Constraint | None = None
     """What the answer must match."""
+    drafts: int = 1
+    """Drafts of each version; `drafts.keep` takes the best of them."""
+    mark: Mark | None = None
+    """How good a draft is; there where drafts are several."""
+
+    @property
+    def versions(self) -> int:
+        """Answers that were asked for."""
+        return int(self.sampling.get("n", 1)) // self.drafts
 
 
 def environment() -> Any:
@@ -262,7 +273,7 @@ def values_of(task: Task, given: Mapping[str, Any], lang: str = "en") -> dict[st
     """Every field's value, checked, defaults filled in; None where there is neither. FieldError names it."""
     names = [f.name for f in task.fields]
     if extra := sorted(set(given) - set(names)):
-        raise FieldError(f"{task.name} has no field {extra[0]!r}; its fields are {', '.join(names)}")
+        raise FieldError(f"fields: {task.name} has no field {extra[0]!r}; its fields are {', '.join(names)}")
     values = {}
     for field in task.fields:
         value = given.get(field.name)
@@ -287,7 +298,14 @@ def build(task: Task, values: Mapping[str, Any], lang: str = "en") -> Prompt:
     turns = [(t.role, jinja.from_string(t.template).render(shown)) for t in task.prompt[lang]]
     chosen = {k: v for k, v in full.items() if k in SAMPLING and v is not None}
     sampling = {**task.sampling, **made.sampling, **chosen}
-    rest = (sampling, task.after, task.model, made.controls, made.constraint)
+    if made.drafts > 1:
+        sampling["n"] = sampling.get("n", 1) * made.drafts
+        if sampling["n"] > MOST:
+            raise FieldError(
+                f"drafts is {made.drafts} for each of {sampling['n'] // made.drafts} versions; allowed are "
+                f"{MOST} drafts in all"
+            )
+    rest = (sampling, task.after, task.model, made.controls, made.constraint, made.drafts, made.mark)
     if task.kind == "complete":
         return Prompt("complete", turns[0][1], (), *rest)
     messages = tuple({"role": role, "content": text} for role, text in turns if text)

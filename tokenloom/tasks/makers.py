@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tokenloom.engine.request import Constraint
+from tokenloom.tasks.drafts import Mark
 from tokenloom.tasks.fields import FieldError
 from tokenloom.tokens import stanza, verse
 
@@ -24,6 +25,10 @@ class Made:
     controls: tuple[str, ...] = ()
     """Control tokens that the template writes."""
     constraint: Constraint | None = None
+    drafts: int = 1
+    """Drafts of each version, of which the best is kept (drafts.py)."""
+    mark: Mark | None = None
+    """How good a draft is; needed where there are several."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,25 @@ def make_poem(given: Mapping[str, Any]) -> Made:
         sampling={"max_tokens": tokens},
         controls=verse.CONTROL,
         constraint=Constraint("regex", body),
+        drafts=given["drafts"],
+        mark=poem_mark(wish.form),
     )
 
 
+def poem_mark(form: str) -> Mark:
+    """How many rules of its form a poem keeps; among those that keep as many, one that rhymes is better."""
+
+    def mark(text: str) -> tuple[int, ...]:
+        verdict = verse.check(text, form)
+        return verdict.kept, verdict.rhyme is not False
+
+    return mark
+
+
 MAKERS: Mapping[str, Maker] = {
-    "poem": Maker(make_poem, frozenset({"poem", "form", "acrostic", "first"}), frozenset({"title", "shape"})),
+    "poem": Maker(
+        make_poem,
+        frozenset({"poem", "form", "acrostic", "first", "drafts"}),
+        frozenset({"title", "shape"}),
+    ),
 }

@@ -63,6 +63,11 @@ class Verdict:
         """No rule is broken."""
         return False not in (self.lines, self.lengths, self.rhyme, self.tones)
 
+    @property
+    def kept(self) -> int:
+        """Rules that are not broken, of four; one that the form does not have counts as kept."""
+        return 4 - (self.lines, self.lengths, self.rhyme, self.tones).count(False)
+
 
 def layout(title: str, form: str, body: str) -> str:
     """The text of a poem as a model learns it."""
