@@ -71,6 +71,13 @@ def test_the_files_are_what_the_manifest_says(tmp_path: Path) -> None:
     assert np.fromfile(tmp_path / "s" / "00000.offsets", "<i8").tolist() == [0, 3, 4]
 
 
+def test_what_is_known_only_at_the_end_is_stated(tmp_path: Path) -> None:
+    with ShardWriter(tmp_path / "s", tokenizer_hash=HASH, vocab_size=9, about={"a": 1, "b": 1}) as writer:
+        writer.add([1, 2])
+        assert writer.finish({"b": 2}).manifest["about"] == {"a": 1, "b": 2}
+    assert open_shards(tmp_path / "s").manifest["about"] == {"a": 1, "b": 2}
+
+
 def test_ids_are_as_wide_as_the_vocabulary_needs(tmp_path: Path) -> None:
     assert write(tmp_path / "a", vocab_size=65_535).manifest["dtype"] == "<u2"
     wide = write(tmp_path / "b", [[70_000, 5]], vocab_size=1 << 17)

@@ -318,12 +318,16 @@ class ShardWriter:
         put_json(self.folder / MANIFEST, self._state)
         self._unsaved = 0
 
-    def finish(self) -> Shards:
-        """Ends the writing; the shards, open for reading. BadShards when no document was added."""
+    def finish(self, about: Mapping[str, Any] | None = None) -> Shards:
+        """Ends the writing; the shards, open for reading. BadShards when no document was added.
+
+        about: what the manifest shall state besides, known only now.
+        """
         if not self.n_documents:
             raise BadShards(f"{self.folder}: no document was added; an empty set cannot be learned from")
         self._busy = True
         self._close_file()
+        self._state["about"] = {**self._state["about"], **(about or {})}
         self._state["finished"] = True
         self._save()
         return open_shards(self.folder)
