@@ -49,9 +49,8 @@ def train(
     from tokenloom.config import read_recipe
     from tokenloom.train.execute import resumed
     from tokenloom.train.execute import train as run
+    from tokenloom.train.kinds import assembled
     from tokenloom.train.recipe import Recipe
-    from tokenloom.train.start import assemble
-    from tokenloom.train.survey import surveyed
 
     if resume:
         if changes:
@@ -66,7 +65,7 @@ def train(
         _find_rate(asked, find_rate)
         return
     if dry:
-        survey = surveyed(assemble(asked))
+        survey = assembled(asked).survey()
         Console().print(survey.table())
         survey.check()
         return
@@ -81,10 +80,10 @@ def train(
 def _find_rate(recipe: Recipe, steps: int) -> None:
     from tokenloom.evals.plot import terminal_curve
     from tokenloom.train.find import find_rate
+    from tokenloom.train.kinds import assembled
     from tokenloom.train.progress import TrainingBar
-    from tokenloom.train.start import assemble
 
-    parts = assemble(recipe)
+    parts = assembled(recipe)
     with TrainingBar(steps) as bar:
         found = find_rate(parts.trainer, steps, 1e-6, 1.0, bar)
     points = [(math.log10(rate), loss) for rate, loss in zip(found.rates, found.losses, strict=True)]

@@ -84,11 +84,14 @@ def fit(
     samples: Samples | None = None,
     progress: Mapping[str, Any] | None = None,
     step_tokens: int = 0,
+    reads: str = "tokens",
+    unit: str = "tok",
 ) -> Outcome:
     """Trains to the end or until it must stop; the last checkpoint is that of the last step.
 
     progress: what `Trainer.load` answered, to go on. step_tokens: ids a step reads, for the rates told; 0 =
-    what it learns. Raises StoppedOnNaN, OSError when a disk is full.
+    what it learns; reads, unit: what they are called in the log, where they are no ids. Raises StoppedOnNaN,
+    OSError when a disk is full.
     """
     state = _Progress(**(progress or {}))
     begun = saved = time.monotonic()
@@ -114,7 +117,8 @@ def fit(
                     line["samples"] = samples()
                 for sample in line["samples"]:
                     bar.note(f"{sample['prompt']} → {sample['text']}")
-            journal.log(_line(step, state, tok_s) | line)
+            told = {reads: state.tokens, f"{unit}_s": round(tok_s, 1)}
+            journal.log(_line(step, state) | told | line)
             if run.patience and state.worse >= run.patience:
                 why = "patience"
             elif stop:
@@ -152,15 +156,13 @@ def _plain(batch: Any) -> Any:
     return repr(batch)
 
 
-def _line(step: Step, state: _Progress, tok_s: float) -> dict[str, Any]:
+def _line(step: Step, state: _Progress) -> dict[str, Any]:
     return {
         "step": step.number,
-        "tokens": state.tokens,
         "seconds": round(state.seconds, 3),
         "loss": step.loss,
         "lr": step.lr,
         "grad_norm": step.grad_norm,
-        "tok_s": round(tok_s, 1),
         **step.figures,
     }
 

@@ -34,7 +34,10 @@ class NotFinite(RuntimeError):
 
 @dataclass(frozen=True)
 class Step:
-    """What one step did; losses are means over what was learned, in nats for language."""
+    """What one step did; losses are means over what was learned, in nats for language.
+
+    Loss, count and norm are those of the first player; the others' are among the figures.
+    """
 
     number: int
     """Steps done, this one included."""
@@ -82,14 +85,12 @@ class Trainer:
             lr = self.sizes.lr * rate(number, self.sizes.steps, self.sizes.warmup, self.part)
         first = number * self.sizes.passes
         batches = [self.objective.prepare(self.batch(first + k), number) for k in range(self.sizes.passes)]
-        losses: list[float] = []
+        told: list[tuple[float, int, float]] = []
         figures: Figures = {}
-        norm, learned = 0.0, 0
         for player, module in self.objective.players.items():
             module.train()
             loss, learned, more = self._gradient(player, batches, number)
-            norm = self._norm(player, number, batches)
-            losses.append(loss)
+            told.append((loss, learned, self._norm(player, number, batches)))
             figures |= more
             for optimiser in self.optimisers[player]:
                 for group in optimiser.param_groups:
@@ -102,7 +103,8 @@ class Trainer:
                     self.average[name].lerp_(p, 1 - min(self.decay, (1 + number) / (10 + number)))
         self.step_number += 1
         seconds = time.perf_counter() - start
-        return Step(self.step_number, losses[0], learned, lr, norm, seconds, figures)
+        loss, learned, norm = told[0]
+        return Step(self.step_number, loss, learned, lr, norm, seconds, figures)
 
     def _gradient(self, player: str, batches: list[Any], number: int) -> tuple[float, int, Figures]:
         """Leaves the mean's gradient in the player's weights; answers mean loss, count, mean figures."""

@@ -31,15 +31,16 @@ class TrainingBar:
         peak_flops: float = 0.0,
         console: Console | None = None,
         plain_seconds: float = PLAIN_SECONDS,
+        unit: str = "tok",
     ) -> None:
         """steps: the last step; start: those done before. With `flops_per_token` (forward and backward) and
-        the machine's `peak_flops` (train.peak) the share of the peak is told."""
+        the machine's `peak_flops` (train.peak) the share of the peak is told. unit: what a step reads."""
         from rich.console import Console
 
         self.steps, self.start = steps, start
         self._share = flops_per_token / peak_flops if peak_flops > 0 else 0.0
         self._console = console or Console(stderr=True)
-        self._every = plain_seconds
+        self._every, self._unit = plain_seconds, unit
         self._bar: Progress | None = None
         self._begun = self._said = time.monotonic()
         self._spoke = False
@@ -69,7 +70,7 @@ class TrainingBar:
 
     def update(self, step: int, loss: float, tok_s: float) -> None:
         """Tells of a finished step. loss in nats a token."""
-        told = f"loss {loss:.4f} · {tok_s:,.0f} tok/s"
+        told = f"loss {loss:.4f} · {tok_s:,.0f} {self._unit}/s"
         if self._share:
             told += f" · {100 * self._share * tok_s:.0f}% of peak"
         if self._bar is not None:

@@ -1,0 +1,96 @@
+"""What the run of a recipe is, whatever it trains; and which recipe makes which run.
+
+Not the steps (train.fit) and not what is particular to one medium (train.language, train.pictures_run). A new
+objective is one more line in `KINDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tokenloom.train.fit import Evaluation, Outcome, Samples
+from tokenloom.train.loop import Trainer
+from tokenloom.train.recipe import Recipe
+from tokenloom.train.scale import Sizes
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a step reads, for the rates told."""
+
+    reads: str
+    """In the plural, as the log calls it: tokens, pictures."""
+    unit: str
+    """One of them, in rates: tok/s."""
+    step: int
+    """How many a step reads; 0 = as many as it learns."""
+    flops: float = 0.0
+    """Operations for one, forward and backward; 0 = not known."""
+    peak: float = 0.0
+    """Operations a second this machine can do; 0 = not known."""
+
+
+class Survey(Protocol):
+    """What a run would do, before it does."""
+
+    def check(self) -> None:
+        """Raises ValueError where the run is not worth starting."""
+        ...
+
+    def json(self) -> dict[str, Any]:
+        """All of it as JSON values."""
+        ...
+
+    def table(self) -> RenderableType:
+        """All of it for a terminal."""
+        ...
+
+
+class Run(Protocol):
+    """A recipe put together and checked, ready to be trained."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """With every number written out."""
+        ...
+
+    @property
+    def sizes(self) -> Sizes: ...
+    @property
+    def trainer(self) -> Trainer: ...
+    @property
+    def evaluate(self) -> Evaluation | None:
+        """What is measured between the steps; None = nothing."""
+        ...
+
+    @property
+    def samples(self) -> Samples | None: ...
+    def pace(self) -> Pace: ...
+    def survey(self) -> Survey: ...
+    def before(self) -> Mapping[str, Any]:
+        """What is logged before the first step of a new run; empty = nothing."""
+        ...
+
+    def publish(self, folder: Path, outcome: Outcome) -> None:
+        """Writes what a finished run leaves into its folder."""
+        ...
+
+
+def assembled(recipe: Recipe) -> Run:
+    """Reads and checks what a recipe names. Raises ValueError naming the field."""
+    return KINDS[recipe.objective](recipe)
+
+
+def _language(recipe: Recipe) -> Run:
+    from tokenloom.train.language import language_run
+
+    return language_run(recipe)
+
+
+KINDS: Mapping[str, Callable[[Recipe], Run]] = {"pretrain": _language, "sft": _language}
