@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+from tokenloom.hub import find
 from tokenloom.model.save import save_model
-from tokenloom.tokens.folder import tokenizer_files
+from tokenloom.tokens.folder import read_vocabulary, tokenizer_files
+from tokenloom.tokens.vocabulary import SPECIAL
 from tokenloom.train.adapter import save_adapter
 from tokenloom.train.fit import Outcome
 from tokenloom.train.lora import plain
@@ -34,7 +37,24 @@ def publish(parts: Parts, folder: Path, outcome: Outcome) -> None:
             )
         if not recipe.lora.rank or recipe.lora.merge:
             files = tokenizer_files(parts.tokenizer)
-            save_model(plain(parts.model), folder / "model", files=files, card=text, overwrite=True)
+            save_model(
+                plain(parts.model),
+                folder / "model",
+                files=files,
+                ranges=_ranges(parts),
+                card=text,
+                overwrite=True,
+            )
+
+
+def _ranges(parts: Parts) -> list[dict[str, Any]] | None:
+    """The ranges of ids by the tokenizer's folder, tokens added since being special; None if it has none."""
+    part, n = parts.recipe.model, parts.tokenizer.vocab_size
+    place = Path(part.tokenizer).expanduser() if part.tokenizer else find(part.start).path
+    found = read_vocabulary(place) if place.is_dir() else None
+    if found is not None and found.size < n:
+        found = found.add(SPECIAL, n - found.size)
+    return None if found is None else found.to_json()
 
 
 def card(parts: Parts, outcome: Outcome) -> str:
