@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -115,7 +117,7 @@ def test_a_reference_model_stays_and_the_preferred_wins() -> None:
         objective, lambda n: pair, sizes(20, 3e-3), OptimPart(kind="adamw", schedule="constant")
     )
     steps = [trainer.step() for _ in range(20)]
-    assert steps[0].loss == torch.tensor(2.0).log().item()
+    assert steps[0].loss == pytest.approx(math.log(2), abs=1e-6)  # the two passes may round apart
     assert steps[-1].figures["margin"] > 1
     assert all(torch.equal(frozen[k], v) for k, v in objective.reference.state_dict().items())
 
