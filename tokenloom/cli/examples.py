@@ -56,7 +56,7 @@ def poems(
 ) -> None:
     """Make the poet's training set: Tang and Song verse, cleaned, named by form, split, as token ids.
 
-    Takes a few minutes. The recipe poet.toml trains on what it writes.
+    Takes a few minutes. `loom train poet` trains on what it writes.
     """
     import json
 

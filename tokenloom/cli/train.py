@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 def train(
     recipe: Annotated[
         str,
-        typer.Argument(help="The recipe, a TOML file; or the folder of a run to go on with, with --resume."),
+        typer.Argument(
+            help="The recipe: a TOML file, or the name of one that comes along, such as poet or "
+            "couplets/sft. With --resume the folder of a run to go on with."
+        ),
     ],
     changes: Annotated[
         list[str] | None,
@@ -40,6 +43,8 @@ def train(
 ) -> None:
     """Train a model by a recipe: from nothing, or on from a model that is there.
 
+    Paths in a recipe are relative to the folder this is called in, wherever the recipe lies.
+
     The run's folder holds the recipe with every number written out, the log, checkpoints and, at the end, the
     model. Ctrl-C stops after the step at hand, with a checkpoint; `loom train RUN --resume` goes on as if
     nothing had happened.
@@ -51,6 +56,7 @@ def train(
     from tokenloom.train.execute import train as run
     from tokenloom.train.kinds import assembled
     from tokenloom.train.recipe import Recipe
+    from tokenloom.train.shipped import recipe_file
 
     if resume:
         if changes:
@@ -60,7 +66,7 @@ def train(
     else:
         folder = None
         added = [f"run.minutes={minutes}"] if minutes else []
-        asked = read_recipe(Recipe, recipe, [*(changes or []), *added])
+        asked = read_recipe(Recipe, recipe_file(recipe), [*(changes or []), *added])
     if find_rate:
         _find_rate(asked, find_rate)
         return
