@@ -167,7 +167,7 @@ def remove(name: Annotated[str, typer.Argument(help="The model's name, as `loom 
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="A PNG, WAV, Markdown, JSON or plain text file.")],
+    file: Annotated[Path, typer.Argument(help="A PNG, WebP, JPEG, WAV, Markdown, JSON or plain text file.")],
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Read the labels of a file that say it is AI-generated. Exit status 1: none, or not in order."""

@@ -12,9 +12,13 @@ from typing import Any
 
 from tokenloom.trust import text as texts
 from tokenloom.trust.fields import WORDS, BadMedia, Label
+from tokenloom.trust.jpeg import label_jpeg
 from tokenloom.trust.png import label_png
 from tokenloom.trust.verify import KINDS, Kind, as_text, inspect
 from tokenloom.trust.wav import label_wav
+from tokenloom.trust.webp import label_webp
+
+PICTURES = {"png": label_png, "webp": label_webp, "jpeg": label_jpeg}
 
 
 @dataclass(frozen=True)
@@ -35,20 +39,23 @@ def label(
     producer: str | None = None,
     produce_id: str | None = None,
     audible: bool = True,
+    visible: bool = True,
 ) -> Labelled:
     """A work with its visible and hidden labels, read back; a labelled one keeps the label it has.
 
-    kind: png, wav, markdown, json or text. lang: en or zh, for the visible words. producer: the operator's
-    code, else TOKENLOOM_PRODUCER, else Tokenloom. produce_id: the work's own number, else from its hash.
-    audible: whether sound gets the tones. Raises BadMedia (damaged data) or BadLabel (a value not allowed).
+    kind: png, webp, jpeg, wav, markdown, json or text. lang: en or zh, for the visible words. producer: the
+    operator's code, else TOKENLOOM_PRODUCER, else Tokenloom. produce_id: the work's own number, else from its
+    hash.
+    audible: whether sound gets the tones; visible: whether a picture gets the words. Raises BadMedia
+    (damaged data) or BadLabel (a value not allowed).
     """
     if lang not in WORDS:
         raise ValueError(f"lang is {lang!r}; allowed are {', '.join(WORDS)}")
     who: dict[str, Any] = {"producer": producer, "produce_id": produce_id}
     raw = data.encode() if isinstance(data, str) else data
     beside = None
-    if kind == "png":
-        out = label_png(raw, lang, **who)
+    if kind in PICTURES:
+        out = PICTURES[kind](raw, lang, visible=visible, **who)
     elif kind == "wav":
         out = label_wav(raw, audible=audible, **who)
     elif kind == "markdown":

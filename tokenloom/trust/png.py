@@ -104,25 +104,26 @@ def hidden_in(data: bytes) -> list[tuple[str, str]]:
     found = []
     for keyword, text in texts(chunks_of(data)):
         if keyword == XMP:
-            found += [("XMP TC260:AIGC", value) for value in _in_xmp(text)]
+            found += [("XMP TC260:AIGC", value) for value in labels_in_xmp(text)]
         elif keyword == b"AIGC":
             found.append(("text chunk AIGC", text))
     return found
 
 
-def _tree(packet: str) -> ElementTree.Element:
+def _tree(packet: str, kind: str) -> ElementTree.Element:
     if "<!DOCTYPE" in packet or "<!ENTITY" in packet:
-        raise BadMedia("the PNG's XMP declares a document type, which XMP does not allow")
+        raise BadMedia(f"the {kind}'s XMP declares a document type, which XMP does not allow")
     try:
         return ElementTree.fromstring(packet.strip("\ufeff\0 \r\n\t"))
     except (ElementTree.ParseError, ValueError) as error:
-        raise BadMedia(f"the PNG's XMP is damaged ({error})") from error
+        raise BadMedia(f"the {kind}'s XMP is damaged ({error})") from error
 
 
-def _in_xmp(packet: str) -> list[str]:
+def labels_in_xmp(packet: str, kind: str = "PNG") -> list[str]:
+    """The JSON of each label in an XMP packet; kind: of the file, for the words of BadMedia."""
     name = f"{{{SPACE}}}AIGC"
     found = []
-    for element in _tree(packet).iter():
+    for element in _tree(packet, kind).iter():
         if element.tag == name:
             found.append((element.text or "").strip())
         if name in element.attrib:
@@ -138,15 +139,15 @@ def _description(label: Label, prefix: str) -> str:
     )
 
 
-def xmp_with(label: Label, packet: str | None) -> str:
-    """An XMP packet with the label; what is in an existing packet stays as it is."""
+def xmp_with(label: Label, packet: str | None, kind: str = "PNG") -> str:
+    """An XMP packet with the label; what an existing packet holds stays. kind: as in `labels_in_xmp`."""
     if packet is None:
         return (
             '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
             f'<rdf:RDF xmlns:rdf="{RDF}">{_description(label, "rdf:")}</rdf:RDF></x:xmpmeta>'
             '<?xpacket end="w"?>'
         )
-    _tree(packet)
+    _tree(packet, kind)
     closed = list(re.finditer(r"</([\w.-]+:)?RDF\s*>", packet))
     alone = list(re.finditer(r"<([\w.-]+:)?RDF\b([^<>]*)/>", packet))
     if closed:
@@ -157,8 +158,8 @@ def xmp_with(label: Label, packet: str | None) -> str:
         body = f"<{prefix}RDF{alone[-1][2]}>{_description(label, prefix)}</{prefix}RDF>"
         merged = packet[:start] + body + packet[end:]
     else:
-        raise BadMedia("the PNG's XMP has no RDF element to put the label in")
-    _tree(merged)
+        raise BadMedia(f"the {kind}'s XMP has no RDF element to put the label in")
+    _tree(merged, kind)
     return merged
 
 
@@ -188,16 +189,24 @@ def decode(data: bytes) -> Image:
 
 
 def label_png(
-    data: bytes, lang: str = "en", producer: str | None = None, produce_id: str | None = None
+    data: bytes,
+    lang: str = "en",
+    producer: str | None = None,
+    produce_id: str | None = None,
+    visible: bool = True,
 ) -> bytes:
-    """The picture with its visible and hidden label; one that bears a hidden label comes back unchanged."""
+    """The picture with its visible and hidden label; one that bears a hidden label comes back unchanged.
+
+    visible=False leaves the words off, for a page that shows them beside the picture.
+    """
     from tokenloom.trust.visible import with_badge
 
     if hidden_in(data):
         return data
     old = chunks_of(data)
     buffer = io.BytesIO()
-    with_badge(decode(data), lang).save(buffer, "PNG")
+    image = decode(data)
+    (with_badge(image, lang) if visible else image).save(buffer, "PNG")
     new = [(k, c) for k, c in chunks_of(buffer.getvalue()) if k in (b"IHDR", b"IDAT")]
     coloured = old[0][1][9] in (2, 3, 6)  # a profile for grey does not fit RGB
     kept = [(k, c) for k, c in old if k in KEPT or (k == b"iCCP" and coloured)]

@@ -9,15 +9,22 @@ from __future__ import annotations
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from tokenloom.trust import png, text, wav
+from tokenloom.trust import jpeg, png, text, wav, webp
 from tokenloom.trust.fields import HASH, BadLabel, BadMedia, Label, parse_label
 
-Kind = Literal["png", "wav", "markdown", "json", "text"]
-KINDS: dict[str, Kind] = {".png": "png", ".wav": "wav", ".wave": "wav", ".md": "markdown"}
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Kind = Literal["png", "webp", "jpeg", "wav", "markdown", "json", "text"]
+BINARY = ("png", "webp", "jpeg", "wav")
+KINDS: dict[str, Kind] = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
+KINDS |= {".wav": "wav", ".wave": "wav", ".md": "markdown"}
 KINDS |= {".markdown": "markdown", ".json": "json", ".txt": "text"}
 MAX_BYTES = 1 << 30
+LOSSY = 12
+"""How far, of 255, the words in a JPEG may be from ours on average."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +80,14 @@ def kind_of(data: bytes, name: str = "") -> Kind:
     """What the bytes are, by their first bytes, else by the file's name. BadMedia for other binary files."""
     if data.startswith(png.SIGNATURE):
         return "png"
+    if webp.is_webp(data):
+        return "webp"
+    if data.startswith(jpeg.START):
+        return "jpeg"
     if data[:4] in (b"RIFF", b"RF64", b"BW64", b"RIFX"):
         return "wav"
     kind = KINDS.get(Path(name).suffix.lower(), "text")
-    if kind in ("png", "wav"):
+    if kind in BINARY:
         raise BadMedia(f"{name} is no {kind.upper()} file: its first bytes are others")
     as_text(data)
     if not name and text.FRONT.match(as_text(data)):
@@ -88,14 +99,22 @@ def as_text(data: bytes) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise BadMedia(f"the file is neither PNG nor WAV nor text in UTF-8 (byte {error.start})") from error
+        raise BadMedia(
+            f"the file is neither PNG, WebP, JPEG nor WAV nor text in UTF-8 (byte {error.start})"
+        ) from error
 
 
 def inspect(data: bytes, kind: Kind, beside: str | None = None) -> Report:
     """The report on a file's bytes; beside: the content of the JSON file next to a plain text."""
     if kind == "png":
         found, stated = png.hidden_in(data), png.picture_hash(png.chunks_of(data))
-        seen = _shows(data)
+        seen = shows_badge_in(png.decode(data))
+    elif kind == "webp":
+        found, stated = webp.hidden_in(data), webp.picture_hash(webp.chunks_of(data))
+        seen = shows_badge_in(webp.decode(data))
+    elif kind == "jpeg":
+        found, stated = jpeg.hidden_in(data), jpeg.picture_hash(jpeg.segments_of(data))
+        seen = shows_badge_in(jpeg.decode(data), LOSSY)
     elif kind == "wav":
         found, stated = wav.hidden_in(data), wav.sound_hash(wav.chunks_of(data))
         seen = wav.sounds_label(data)
@@ -113,10 +132,10 @@ def inspect(data: bytes, kind: Kind, beside: str | None = None) -> Report:
     return Report(kind, findings, seen, content)
 
 
-def _shows(data: bytes) -> bool:
+def shows_badge_in(picture: Image, loss: int = 0) -> bool:
     from tokenloom.trust.visible import shows_badge
 
-    return shows_badge(png.decode(data))
+    return shows_badge(picture, loss)
 
 
 def _read(where: str, value: str) -> Finding:
