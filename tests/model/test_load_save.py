@@ -76,10 +76,17 @@ def test_whole_numbers_are_no_weights(folder: Path) -> None:
 
 
 def test_buffers_are_ignored_by_name_only(folder: Path) -> None:
+    want = load_model(folder).state_dict()
     weights = load_file(folder / "model.safetensors")
     weights["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(4)
     save_file(weights, folder / "model.safetensors")
-    load_model(folder)
+    found = load_model(folder).state_dict()
+    assert found.keys() == want.keys()
+    assert all(torch.equal(found[name], want[name]) for name in want)
+    weights["model.layers.0.self_attn.rotary_emb.scale"] = torch.ones(4)
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(BadModel, match=r"self_attn\.rotary_emb\.scale"):
+        load_model(folder)
 
 
 def test_a_tied_matrix_written_twice(hub_model: HubModel, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import itertools
 
 import numpy as np
@@ -258,10 +259,17 @@ def test_taking_empties_the_model() -> None:
     assert not list(model.model.layers.parameters())
 
 
-def test_close_frees_the_cache() -> None:
+def test_close_frees_weights_and_cache() -> None:
+    def live() -> set[int]:
+        gc.collect()
+        return {id(o) for o in gc.get_objects() if type(o) in (torch.Tensor, torch.nn.Parameter)}
+
+    before = live()
     step = TorchStep(build(LLAMA), 1)
     step.run([Row(0, 0, IDS[:4], want=1)])
+    assert len(live() - before) > 10
     step.close()
+    assert not live() - before
 
 
 @pytest.mark.gpu

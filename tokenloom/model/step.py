@@ -295,7 +295,7 @@ class TorchStep:
         """Frees weights and cache; the step cannot run afterwards."""
         self._layers, self._kv, self._adapters, self._tables = [], [], {}, {}
         self._cache.close()
-        del self._embed, self._learned, self._rows, self._head
+        del self._embed, self._learned, self._norm, self._rows, self._head
 
 
 def _apply(deltas: Deltas, columns: Mapping[str, slice], x: torch.Tensor, out: torch.Tensor) -> None:
