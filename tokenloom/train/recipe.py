@@ -5,8 +5,10 @@ A field's docstring is its help. Nothing here trains; `train.scale` turns `depth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from tokenloom.codec.config import ImageCodecConfig, Losses
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,36 @@ class LoraPart:
 
 
 @dataclass(frozen=True)
+class PicturesPart:
+    """codec: the pictures it learns from. They are made: sprites on grounds, and composed scenes."""
+
+    sprites: str = ""
+    """Folder of sprites (`loom data sprites`)."""
+    scenes: int = 20_000
+    """Composed scenes that are drawn before the first step and kept in memory; 64-pixel pictures only."""
+    scene_share: float = 0.4
+    """Share of the pictures that are scenes; the others are single sprites, moved and mirrored."""
+    held_out: int = 256
+    """Pictures of emoji kept out of training that an evaluation looks at; as many of the unseen style."""
+
+
+@dataclass(frozen=True)
+class AdversaryPart:
+    """codec: the second player, which learns to tell decoded patches from real ones. weight 0 = none."""
+
+    weight: float = 0.1
+    """Of the adversarial term, before it is adapted to the gradients; 0 = no adversary."""
+    begins: float = 0.35
+    """Share of the steps after which it plays."""
+    matching: float = 1.0
+    """Weight of matching its features, as a share of the adversarial term's."""
+    width: int = 32
+    """Channels of its first layer."""
+    layers: int = 3
+    """Halvings."""
+
+
+@dataclass(frozen=True)
 class RunPart:
     """How long, how large, how often."""
 
@@ -121,7 +153,7 @@ class RunPart:
     batch_tokens: int = 0
     """Ids of one optimizer step; 0 = by rule."""
     rows: int = 8
-    """Rows of one forward pass; a step takes as many passes as batch_tokens needs."""
+    """Rows of one forward pass, pictures for a codec; a step takes as many passes as batch_tokens needs."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the products; weights and optimizer state are float32."""
     device: str = "auto"
@@ -163,8 +195,8 @@ class Recipe:
 
     name: str
     """What the run and its model are called."""
-    objective: Literal["pretrain", "sft"] = "pretrain"
-    """pretrain: every id is learned; sft: the assistant's."""
+    objective: Literal["pretrain", "sft", "codec"] = "pretrain"
+    """pretrain: every id is learned; sft: the assistant's; codec: pictures as codes."""
     seed: int = 0
     licence: str = ""
     """Licence of the model that comes out, for its card."""
@@ -174,4 +206,8 @@ class Recipe:
     data: DataPart = DataPart()
     optim: OptimPart = OptimPart()
     lora: LoraPart = LoraPart()
+    pictures: PicturesPart = PicturesPart()
+    codec: ImageCodecConfig = field(default_factory=ImageCodecConfig)
+    losses: Losses = field(default_factory=Losses)
+    adversary: AdversaryPart = AdversaryPart()
     run: RunPart = RunPart()

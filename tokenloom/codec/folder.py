@@ -1,0 +1,185 @@
+"""A codec as a folder: config.json, model.safetensors, tokenloom.json, README.md; and one that is open.
+
+Not the training. Weights are rounded once, when the folder is written, and computed with in float32, so the
+codes of a picture depend on the folder alone: its sha256 (that of model.safetensors) is what a vocabulary of
+codes is tied to. No pickle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tokenloom.codec.config import ImageCodecConfig
+from tokenloom.codec.image import ImageCodec
+from tokenloom.codec.pixels import checked, to_pixels, to_tensor
+from tokenloom.config import check_place, new_folder, put_json, put_text
+from tokenloom.version import __version__
+
+if TYPE_CHECKING:
+    import torch
+
+SCHEMA = 1
+KIND = "codec"
+WEIGHTS = "model.safetensors"
+TYPES = ("bfloat16", "float16", "float32")
+CHUNK = 8
+"""Pictures computed at a time, always so many: a picture's codes do not depend on its company."""
+
+
+class BadCodec(ValueError):
+    """A folder that is no codec, or a damaged one."""
+
+
+def save_codec(
+    codec: ImageCodec,
+    folder: str | Path,
+    *,
+    card: str = "",
+    dtype: str = "bfloat16",
+    overwrite: bool = False,
+) -> Path:
+    """Writes `codec` to `folder` and returns it; beside first, then renamed.
+
+    card: README.md; empty = a short one. dtype: of the weights on disk. overwrite: replace a folder that
+    holds a codec. Raises ValueError naming the argument, FileExistsError.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    if dtype not in TYPES:
+        raise ValueError(f"dtype: found {dtype!r}; allowed: {', '.join(TYPES)}")
+    check_place(folder, overwrite, "codec", WEIGHTS)
+    kind = getattr(torch, dtype)
+    with new_folder(folder) as beside:
+        tensors = {name: t.detach().to("cpu", kind).contiguous() for name, t in codec.state_dict().items()}
+        save_file(tensors, str(beside / WEIGHTS), metadata={"format": "pt"})
+        put_json(beside / "config.json", {"model_type": "image_codec", **dataclasses.asdict(codec.config)})
+        put_json(beside / "tokenloom.json", {"schema": SCHEMA, "kind": KIND, "tokenloom": __version__})
+        put_text(beside / "README.md", card or _card(codec, dtype))
+    return folder
+
+
+def open_codec(folder: str | Path, device: str = "cpu") -> Codec:
+    """Opens what `save_codec` wrote. Raises BadCodec saying what is missing or wrong, FileNotFoundError."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    if not folder.exists():
+        raise FileNotFoundError(f"codec: nothing at {folder}")
+    found = _kind(folder)
+    if found != KIND:
+        what = f"kind {found!r}" if found else "no tokenloom.json that says what it is"
+        raise BadCodec(f"codec: {folder} has {what}; allowed: the folder of a codec")
+    try:
+        table = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        table.pop("model_type", None)
+        config = ImageCodecConfig.read(table)
+        tensors = load_file(str(folder / WEIGHTS))
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        raise BadCodec(f"codec: {folder} is not whole: {error}") from error
+    model = ImageCodec(config)
+    wanted = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+    given = {name: tuple(t.shape) for name, t in tensors.items()}
+    odd = sorted(set(wanted.items()) ^ set(given.items()))
+    if odd:
+        raise BadCodec(f"codec: {folder}: {odd[0][0]} is missing, unknown or of another shape")
+    model.load_state_dict({name: t.to(torch.float32) for name, t in tensors.items()})
+    model.eval().requires_grad_(False).to(device)
+    return Codec(model, hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest())
+
+
+class Codec:
+    """An open codec: pictures -> codes -> pictures, in float32, whatever the batch."""
+
+    def __init__(self, model: ImageCodec, sha256: str) -> None:
+        self.model, self.sha256 = model, sha256
+        config = model.config
+        self.size = config.size
+        """Pixels along a side."""
+        self.places = config.side**2
+        self.depth = config.depth
+        self.n_codes = config.n_codes
+        self.per_picture = self.places * config.depth
+        """Codes of one picture."""
+
+    def encode(self, pictures: np.ndarray) -> np.ndarray:
+        """uint8 (N, size, size, 4) RGBA -> int64 (N, per_picture), row by row, a place's codes side by side.
+
+        Raises ValueError naming what was found for another type, shape or size.
+        """
+        import torch
+
+        checked(pictures, self.size)
+        found = np.empty((len(pictures), self.per_picture), np.int64)
+        with torch.inference_mode():
+            for i in range(0, len(pictures), CHUNK):
+                x = to_tensor(_filled(pictures[i : i + CHUNK])).to(self._device)
+                codes = self.model.encode_images(x).codes.flatten(1).cpu().numpy()
+                found[i : i + CHUNK] = codes[: len(found) - i]
+        return found
+
+    def decode(self, codes: np.ndarray) -> np.ndarray:
+        """int64 (N, per_picture) in 0 ... n_codes - 1 -> uint8 (N, size, size, 4).
+
+        Raises ValueError naming what was found for another type, shape or code.
+        """
+        import torch
+
+        self._check(codes)
+        side = self.model.config.side
+        shape = (-1, side, side) if self.depth == 1 else (-1, side, side, self.depth)
+        found = np.empty((len(codes), self.size, self.size, 4), np.uint8)
+        with torch.inference_mode():
+            for i in range(0, len(codes), CHUNK):
+                some = torch.from_numpy(_filled(codes[i : i + CHUNK])).long().to(self._device)
+                pixels = to_pixels(self.model.decode_codes(some.view(shape)))
+                found[i : i + CHUNK] = pixels[: len(found) - i]
+        return found
+
+    def _check(self, codes: np.ndarray) -> None:
+        if not isinstance(codes, np.ndarray) or not np.issubdtype(codes.dtype, np.integer):
+            found = codes.dtype if isinstance(codes, np.ndarray) else type(codes).__name__
+            raise ValueError(f"codes: found {found}; allowed: an array of whole numbers")
+        if codes.ndim != 2 or codes.shape[1] != self.per_picture:
+            raise ValueError(f"codes: found shape {codes.shape}; allowed: (N, {self.per_picture})")
+        if codes.size and (codes.min() < 0 or codes.max() >= self.n_codes):
+            worst = codes.min() if codes.min() < 0 else codes.max()
+            raise ValueError(f"codes: found {worst}; allowed: 0 to {self.n_codes - 1}")
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+
+def _filled(rows: np.ndarray) -> np.ndarray:
+    """Rows up to CHUNK, zeros behind."""
+    if len(rows) == CHUNK:
+        return rows
+    return np.concatenate([rows, np.zeros((CHUNK - len(rows), *rows.shape[1:]), rows.dtype)])
+
+
+def _kind(folder: Path) -> str:
+    try:
+        found = json.loads((folder / "tokenloom.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(found.get("kind", "")) if isinstance(found, dict) else ""
+
+
+def _card(codec: ImageCodec, dtype: str) -> str:
+    config = codec.config
+    weights = sum(p.numel() for p in codec.parameters())
+    return (
+        f"# A picture codec\n\n{weights / 1e6:.1f} M weights in {dtype}: {config.size} x {config.size} "
+        f"pixels RGBA, {config.side} x {config.side} places of {config.depth} codes out of {config.n_codes} "
+        f"({config.quantiser}). Saved by Tokenloom {__version__}.\n"
+    )
