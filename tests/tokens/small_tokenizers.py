@@ -43,12 +43,21 @@ TEXTS = [
     "\n",
     "",
 ]
+VERSE = [
+    "空山不见人，但闻人语响。返景入深林，复照青苔上。",
+    "白日依山尽，黄河入海流。欲穷千里目，更上一层楼。",
+    "床前明月光，疑是地上霜。举头望明月，低头思故乡。",
+]
 
 
 def training_text() -> list[str]:
     """Real English and code (the standard library's own words) beside the texts above."""
     source = inspect.getsource(io) + inspect.getsource(json) + inspect.getsource(inspect)
     return [*(text for text in TEXTS for _ in range(20)), *source.splitlines(keepends=True)[:1500]]
+
+
+def corpus() -> list[str]:
+    return [*training_text(), *VERSE * 5, "2024 12345 " * 20]
 
 
 def write_folder(folder: Path, backend: tokenizers.Tokenizer, **config: Any) -> Path:
