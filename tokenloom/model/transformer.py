@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from tokenloom.model.attention import additive, attend, causal_mask, document_mask
+from tokenloom.model.attention_cpu import attend_with_gradients
 from tokenloom.model.features import Activation, ModelConfig
 from tokenloom.model.rope import frequencies, rotate
 
@@ -92,7 +93,10 @@ class Attention(nn.Module):
             q, k = self.q_norm(q), self.k_norm(k)
         if tables is not None:
             q, k = rotate(q, *tables), rotate(k, *tables)
-        out = attend(q, k, v, c.scale, allow, causal=allow is None, softcap=c.attn_softcap)
+        if q.requires_grad and q.device.type == "cpu" and not c.attn_softcap:
+            out = attend_with_gradients(q, k, v, c.scale, allow)
+        else:
+            out = attend(q, k, v, c.scale, allow, causal=allow is None, softcap=c.attn_softcap)
         return self.o_proj(out.transpose(1, 2).flatten(2))
 
 

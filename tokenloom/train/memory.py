@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tokenloom.model.attention_cpu import BLOCK, KEPT
 from tokenloom.model.features import ModelConfig
 from tokenloom.model.lora import projection_sizes
-from tokenloom.train.int8 import BLOCK
+from tokenloom.train.int8 import BLOCK as INT8_BLOCK
 from tokenloom.train.recipe import LoraPart, Recipe
 
 PROGRAM = 350_000_000
@@ -59,7 +60,7 @@ def memory_of(config: ModelConfig, recipe: Recipe, bfloat16: bool, passes: int =
     weights = 4 * config.n_params
     if lora.rank:
         fixed = config.n_layer * linear
-        inner = fixed * (1 + 2 / BLOCK) if lora.int8 else fixed * base
+        inner = fixed * (1 + 2 / INT8_BLOCK) if lora.int8 else fixed * base
         weights = int(inner) + (config.n_params - fixed) * base + 4 * moving
     muon = config.n_layer * linear if recipe.optim.kind == "muon" and not lora.rank else 0
     optimizer = 4 * muon + 8 * (moving - muon) + (4 * moving if run.average else 0)
@@ -104,6 +105,8 @@ def layer_activations(config: ModelConfig, positions: int, context: int, bfloat1
         kept += (q + kv) * (size + 4) + q * 4
     kept += (2 * q + 2 * kv) * size + 4 * c.n_head  # query, answer, key, value
     kept += context * size  # the mask of the documents, as numbers
+    if context <= KEPT and not c.attn_softcap:
+        kept += c.n_head * (context + min(BLOCK, context)) // 2 * size  # the softmax's weights
     if c.attn_softcap:
         kept += 4 * c.n_head * context * 4  # written out instead of fused
     kept += (4 if c.gated else 2) * c.ffn_dim * size
