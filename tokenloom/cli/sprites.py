@@ -42,3 +42,53 @@ def sprites(
 
         counts = make_sprites(packages, out, tones=tones, on_step=on_step)
     typer.echo(json.dumps({"folder": str(out), "sprites": counts}))
+
+
+def scenes(
+    folder: Annotated[Path, typer.Argument(help="A folder of sprites that loom data sprites wrote.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="A sheet (.png), or a folder for pictures with a file captions.jsonl."
+        ),
+    ] = Path("scenes.png"),
+    n: Annotated[int, typer.Option("--n", help="How many pictures.")] = 64,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed makes the same pictures.")] = 1,
+    split: Annotated[
+        str, typer.Option("--split", help="train, emoji, pairs, combinations or style: what is held out.")
+    ] = "train",
+    edits: Annotated[
+        bool, typer.Option("--edits", help="Edit pairs instead: before, what is masked, after.")
+    ] = False,
+) -> None:
+    """Compose pictures as a model learns from them, with captions in English and Chinese, to look at."""
+    from random import Random
+
+    from tokenloom.data.captions import caption
+    from tokenloom.data.contact_sheet import write_edits, write_pictures, write_sheet
+    from tokenloom.data.scenes import compose
+    from tokenloom.data.sprites import open_sprites
+
+    if n < 1:
+        raise ValueError(f"--n: found {n}; allowed is 1 or more")
+    sprites = open_sprites(folder)
+    made = (compose(sprites, seed, index, split) for index in range(n))
+    if edits:
+        if out.suffix.lower() != ".png":
+            raise ValueError(f"--out: found {out}; edits are written as one sheet, a file .png")
+        write_edits(sprites, made, out)
+    else:
+        told = (
+            (scene, tuple(caption(scene.record, lang, Random(f"{seed}/{number}")) for lang in ("en", "zh")))
+            for number, scene in enumerate(made)
+        )
+        if out.suffix.lower() == ".png":
+            pairs = list(told)
+            write_sheet(
+                [scene.pixels for scene, _ in pairs],
+                [(f"[{scene.record.style}] {said[0]}", said[1]) for scene, said in pairs],
+                out,
+            )
+        else:
+            write_pictures(told, out)
+    typer.echo(f"{n} pictures in {out}")

@@ -49,7 +49,8 @@ def _english_thing(thing: Thing, colour: str | None) -> str:
     before = [w for w in (thing.size, colour) if w]
     if thing.count > 1:
         return " ".join([word("counts", str(thing.count), "en"), *before, noun.plural])
-    return article(" ".join([*before, noun.key]))
+    text = " ".join([*before, noun.key])
+    return text if noun.mass else article(text)
 
 
 def _english(record: Record, rng: Random) -> str:
@@ -77,7 +78,7 @@ def _english_sticker(thing: Thing, named: str, rng: Random) -> str:
     if noun_of(thing.hexcode) is None:
         # Labels are phrases of their own; people also write one or two of the tags.
         return rng.choice((named, named, f"a sticker of {named}", f"a picture of {named}"))
-    bare = named.split(" ", 1)[1]
+    bare = re.sub(r"^an? ", "", named)
     return rng.choice((named, bare, f"a sticker of {named}", f"a picture of {named}"))
 
 

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-_CELL, _LINE, _TWICE = 128, 13, 2
+from tokenloom.config import put_folder
+
+if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont, ImageFont
+
+    from tokenloom.data.scenes import Scene
+    from tokenloom.data.sprites import Sprites
+
+_CELL, _LINE = 128, 13
 _FONTS = (
     "NotoSansCJK-Regular.ttc",
     "wqy-zenhei.ttc",
@@ -64,7 +77,7 @@ def _wrapped(said: Sequence[str]) -> list[str]:
     return lines
 
 
-def _font() -> object:
+def _font() -> FreeTypeFont | ImageFont:
     """A font with Chinese characters where the machine has one."""
     from PIL import ImageFont
 
@@ -76,10 +89,54 @@ def _font() -> object:
     return ImageFont.load_default(11)
 
 
-def write_sheet(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[Sequence[str]], path: Path) -> None:
+def write_sheet(
+    pictures: Sequence[NDArray[np.uint8]], captions: Sequence[Sequence[str]], path: Path, columns: int = 8
+) -> None:
     """Writes the sheet as PNG, beside first, so that a stop leaves no half file."""
     from PIL import Image
 
     beside = path.with_name(f".{path.name}.new.png")
-    Image.fromarray(sheet(pictures, captions)).save(beside)
+    Image.fromarray(sheet(pictures, captions, columns)).save(beside)
     beside.replace(path)
+
+
+def write_pictures(told: Iterable[tuple[Scene, tuple[str, ...]]], folder: Path) -> None:
+    """Writes scenes as PNG and their captions as captions.jsonl into a folder, which is put in place whole.
+
+    told: scenes, each with its English and Chinese caption.
+    """
+    from PIL import Image
+
+    folder = folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        beside.chmod(0o755)
+        with (beside / "captions.jsonl").open("w", encoding="utf-8") as lines:
+            for number, (scene, (en, zh)) in enumerate(told):
+                name = f"{number:06d}.png"
+                Image.fromarray(scene.pixels).save(beside / name)
+                facts = {"file": name, "en": en, "zh": zh, "style": scene.record.style}
+                lines.write(json.dumps(facts | {"record": asdict(scene.record)}, ensure_ascii=False) + "\n")
+        put_folder(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def write_edits(sprites: Sprites, scenes: Iterable[Scene], path: Path) -> None:
+    """Writes a sheet of edit pairs: each as before, before with the mask in red, after."""
+    from tokenloom.data.scene_edits import changed
+
+    pictures: list[NDArray[np.uint8]] = []
+    captions: list[tuple[str, ...]] = []
+    for scene in scenes:
+        change = changed(sprites, scene)
+        if change is None:
+            continue
+        masked = change.before.copy()
+        masked[change.mask] = masked[change.mask] // 2 + np.array([127, 0, 0, 127], np.uint8)
+        pictures += [change.before, masked, change.after]
+        captions += [(change.kind,), (change.en, change.zh), ("",)]
+    if not pictures:
+        raise ValueError("--n: none of these pictures allows an edit; ask for more")
+    write_sheet(pictures, captions, path, columns=9)

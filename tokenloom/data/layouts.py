@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from tokenloom.data.grounds import SIZE, choose_ground
-from tokenloom.data.picture_record import Ground, Kind, Record, Slot, Thing
+from tokenloom.data.picture_record import Ground, Kind, Record, Size, Slot, Thing
 from tokenloom.data.picture_splits import (
     Split,
     checked,
@@ -42,10 +42,10 @@ _TRIES = 200
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Rows of sprites to choose from: well-known things, and all that are not flags."""
+    """Rows of sprites to choose from: well-known things, and the rest."""
 
     known: tuple[int, ...]
-    all: tuple[int, ...]
+    others: tuple[int, ...]
 
 
 def pool(sprites: Sprites, style: str, split: Split) -> Pool:
@@ -58,7 +58,8 @@ def pool(sprites: Sprites, style: str, split: Split) -> Pool:
             if sprite.style == style and _belongs(sprite, split)
         ]
         known = tuple(row for row in rows if noun_of(sprites.sprites[row].hexcode))
-        found = sprites.pools[style, split] = Pool(known, tuple(rows))
+        others = tuple(row for row in rows if not noun_of(sprites.sprites[row].hexcode))
+        found = sprites.pools[style, split] = Pool(known, others)
     return found
 
 
@@ -117,7 +118,14 @@ class _Choice:
         return rows
 
     def any(self, known: float) -> int:
-        return self.rng.choice(self.pool.known if self.rng.random() < known else self.pool.all)
+        """A row of any sprite; flags are many and say little: two of three are drawn again."""
+        if self.rng.random() < known or not self.pool.others:
+            return self.rng.choice(self.pool.known)
+        row = self.rng.choice(self.pool.others)
+        for _ in range(3):
+            if self.sprites.sprites[row].group == "flags" and self.rng.random() < 0.66:
+                row = self.rng.choice(self.pool.others)
+        return row
 
     def thing(self, row: int, slots: Sequence[Slot], recoloured: float = 0.0) -> Thing:
         """A thing with its own colour or, with the chance `recoloured`, another that is true of it."""
@@ -136,6 +144,7 @@ class _Choice:
 
     def ground(self, things: Sequence[Thing], transparent: float = 0.0) -> Ground:
         avoid = frozenset(thing.colour for thing in things if thing.colour)
+        transparent = 0.0 if "white" in avoid else transparent
         return choose_ground(self.rng, avoid, transparent=transparent)
 
 
@@ -152,7 +161,8 @@ def paintable(sprites: Sprites, sprite: Sprite, split: Split) -> list[str]:
 
 
 def _one(c: _Choice) -> Record | None:
-    size = c.rng.choices((None, "small", "big"), (0.6, 0.2, 0.2))[0]
+    sizes: tuple[Size | None, ...] = (None, "small", "big")
+    size = c.rng.choices(sizes, (0.6, 0.2, 0.2))[0]
     # A well-known thing may be anywhere; the others are only shown whole and in the middle.
     row = c.any(0.75)
     known = noun_of(c.sprites.sprites[row].hexcode) is not None
@@ -170,13 +180,16 @@ def _one(c: _Choice) -> Record | None:
     x, y = PLACES[place or "middle"]
     jitter = 2 if place else (32 - side // 2) // 3
     slot = around(x + c.rng.randint(-jitter, jitter), y + c.rng.randint(-jitter, jitter), side)
-    thing = replace(c.thing(row, [slot], 0.5), size=size, place=place)
+    thing = replace(c.thing(row, [slot], 0.7), size=size, place=place)
     return c.record("one", [thing], c.ground([thing], 0.1))
 
 
 def _sticker(c: _Choice) -> Record | None:
     slot = around(32, 32, c.rng.randint(58, 64))
-    return c.record("sticker", [c.thing(c.any(0.4), [slot], 0.25)], Ground("none"))
+    thing = c.thing(c.any(0.4), [slot], 0.4)
+    if thing.recoloured and thing.colour == "white":  # it would not be seen on a white page
+        return None
+    return c.record("sticker", [thing], Ground("none"))
 
 
 def _count(c: _Choice) -> Record | None:
@@ -185,7 +198,7 @@ def _count(c: _Choice) -> Record | None:
     held = combination_held_out("count", str(n), key_of(c.sprites.sprites[row].hexcode))
     if c.split == "train" and held:
         return None
-    thing = c.thing(row, count_slots(n, c.rng), 0.35)
+    thing = c.thing(row, count_slots(n, c.rng), 0.6)
     return c.record("count", [thing], c.ground([thing], 0.1))
 
 
@@ -213,7 +226,7 @@ def _pair(c: _Choice) -> Record | None:
     if c.split == "train" and combination_held_out("relation", relation, *keys):
         return None
     slots = pair_slots(relation, [c.sprites.sprites[row].box for row in rows], c.rng)
-    things = [c.thing(row, [slot], 0.3) for row, slot in zip(rows, slots, strict=True)]
+    things = [c.thing(row, [slot], 0.5) for row, slot in zip(rows, slots, strict=True)]
     return c.record("pair", things, c.ground(things, 0.08), relation)
 
 
@@ -252,7 +265,7 @@ def _row(c: _Choice) -> Record | None:
         return None
     y = 32 + c.rng.randint(-6, 6)
     slots = [around(11 + 21 * i, y + c.rng.randint(-1, 1), c.rng.randint(18, 20)) for i in range(3)]
-    things = [c.thing(row, [slot], 0.15) for row, slot in zip(rows, slots, strict=True)]
+    things = [c.thing(row, [slot], 0.35) for row, slot in zip(rows, slots, strict=True)]
     return c.record("row", things, c.ground(things, 0.08))
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["one", "sticker", "count", "pair", "row"]
+Size = Literal["small", "big"]
 KINDS: tuple[Kind, ...] = ("one", "sticker", "count", "pair", "row")
 
 
@@ -32,7 +33,7 @@ class Thing:
     """The colour word that is true of its pixels, or None where none is."""
     recoloured: bool = False
     """Whether the colour is not its own: then a caption has to say it."""
-    size: Literal["small", "big"] | None = None
+    size: Size | None = None
     place: str | None = None
     """left, right, top, bottom, middle or a corner such as top-left; None where no word is true."""
 

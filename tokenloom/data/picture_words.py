@@ -35,6 +35,11 @@ class Noun:
     kind: str
     """The table it stands in: animals, food, ..."""
 
+    @property
+    def mass(self) -> bool:
+        """Whether one of it takes no article in English: "bread", not "a bread"."""
+        return self.plural.endswith(f" of {self.key}")
+
 
 def plain_hexcode(hexcode: str) -> str:
     """Lower case, without the variation selector: the form in which all sources agree."""

@@ -47,7 +47,7 @@ TARGETS = {
     "pink": (0.77, 0.14, 355),
     "brown": (0.44, 0.08, 50),
     "black": (0.22, 0.0, 0),
-    "white": (0.96, 0.0, 0),
+    "white": (0.95, 0.0, 0),
     "grey": (0.62, 0.0, 0),
 }
 """Lightness, chroma and hue in degrees that a recoloured area has on average."""
@@ -78,7 +78,7 @@ def name_pixels(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     brown = (light < 0.62) & (chroma < 0.135)
     rules = [
         ("black", ~vivid & (light < 0.37)),
-        ("white", ~vivid & (light > 0.90)),
+        ("white", ~vivid & (light > 0.88)),
         ("grey", ~vivid),
         ("pink", rosy & (light > 0.60)),
         (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shutil
 import tarfile
 import tempfile
@@ -194,14 +195,20 @@ def _labels(root: Path, tones: bool) -> dict[str, _Label]:
             continue
         zh = chinese[row["hexcode"]]
         found[plain_hexcode(row["hexcode"])] = _Label(
-            row["label"],
-            zh["label"],
+            re.sub(r"^flag: ", "flag of ", row["label"]),
+            _chinese_flag(zh["label"], subgroups.get(row.get("subgroup"), "")),
             tuple(row.get("tags", ())),
             tuple(zh.get("tags", ())),
             group,
             subgroups.get(row.get("subgroup"), ""),
         )
     return found
+
+
+def _chinese_flag(label: str, subgroup: str) -> str:
+    """ "旗: 中国" is "中国国旗" in a sentence; a region's flag is not a country's."""
+    name = label.removeprefix("旗: ")
+    return label if name == label else f"{name}{'国旗' if subgroup == 'country-flag' else '旗'}"
 
 
 def _rows(table: list[Any], tones: bool) -> Iterator[dict[str, Any]]:
@@ -278,12 +285,12 @@ def _sprite(hexcode: str, style: str, label: _Label, picture: NDArray[np.uint8])
 def describe_colours(sprite: Sprite, picture: NDArray[np.uint8]) -> Sprite:
     """The sprite with its own colour word and, for a well-known thing, the words it can be recoloured to."""
     small = np.ascontiguousarray(picture[::3, ::3])
-    sprite = replace(sprite, colour=colour_of(small))
+    sprite = replace(sprite, colour=colour_of(small, share=0.6))
     noun = noun_of(base_hexcode(sprite.hexcode))
     paint = paint_of(small) if noun else None
     if paint is None:
         return sprite
     words = (
-        c for c in COLOURS if c != sprite.colour and colour_of(recolour(small, paint, c), share=0.55) == c
+        c for c in COLOURS if c != sprite.colour and colour_of(recolour(small, paint, c), share=0.6) == c
     )
     return replace(sprite, paint=(paint.hue, paint.light, paint.chroma), colours=tuple(words))

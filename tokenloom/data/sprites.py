@@ -44,7 +44,7 @@ class Sprite:
     box: tuple[int, int, int, int]
     """Left, top, right, bottom of what is seen, in pixels of SIDE."""
     colour: str | None = None
-    """The colour word of half its pixels or more."""
+    """The colour word that is true of it: of three fifths of its pixels or more."""
     paint: tuple[float, float, float] | None = None
     """Hue, lightness and chroma of the area that may be recoloured."""
     colours: tuple[str, ...] = ()
@@ -133,4 +133,5 @@ def open_sprites(folder: str | Path) -> Sprites:
 def _sprite(row: dict[str, Any]) -> Sprite:
     lists = ("tags_en", "tags_zh", "colours", "box", "paint")
     values: dict[str, Any] = {"zh": "", "tags_en": (), "tags_zh": (), "group": "", "subgroup": ""} | row
-    return Sprite(**{name: tuple(v) if name in lists and v else v for name, v in values.items()})
+    values |= {name: tuple(values[name]) for name in lists if values.get(name)}
+    return Sprite(**values)
