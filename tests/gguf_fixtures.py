@@ -12,6 +12,7 @@ from typing import Any
 
 import gguf
 import numpy as np
+from small_sizes import BLOCKS
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 MERGES = ("h e", "l l", "he ll", "hell o", "Ġ t", "Ġt he", "i n", "e r")
@@ -22,14 +23,7 @@ CHAT_TEMPLATE = (
 )
 SMALL = {
     "model_type": "llama",
-    "vocab_size": 320,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "max_position_embeddings": 256,
+    **BLOCKS,
     "rms_norm_eps": 1e-5,
     "rope_theta": 10000.0,
     "hidden_act": "silu",

@@ -16,6 +16,7 @@ import torch
 from gguf_fixtures import MERGES, SPECIAL, small_vocabulary, write_gguf
 from real_home import REAL_HOME
 from safetensors.torch import load_file
+from small_sizes import BLOCKS
 
 from tokenloom.model.config import from_hub
 from tokenloom.model.export import TYPES, export_gguf
@@ -40,14 +41,7 @@ META = {
     "tokenizer.ggml.eos_token_id": 2,
 }
 BASE = {
-    "vocab_size": 320,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "head_dim": 16,
-    "max_position_embeddings": 256,
+    **BLOCKS,
     "rms_norm_eps": 1e-5,
     "rope_theta": 10_000.0,
     "hidden_act": "silu",

@@ -7,20 +7,12 @@ from typing import Any
 
 import pytest
 import transformers
+from small_sizes import TINY
 from tiny_models import CONFIGS
 
 from tokenloom.model.config import ModelConfig, Rope, UnsupportedModel, from_hub, to_hub
 
-LLAMA: dict[str, Any] = {
-    "model_type": "llama",
-    "vocab_size": 97,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-}
+LLAMA: dict[str, Any] = {"model_type": "llama", **TINY}
 
 
 @pytest.mark.parametrize("name", CONFIGS)

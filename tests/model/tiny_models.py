@@ -6,21 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import transformers
-
-SMALL = {
-    "vocab_size": 97,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-}
+from small_sizes import TINY
 
 
 def _llama(rope: dict[str, Any] | None = None, **more: Any) -> Any:
     rope = {} if rope is None else {"rope_parameters": {"rope_theta": 10_000.0, **rope}}
-    return transformers.LlamaConfig(**{**SMALL, **more}, **rope)
+    return transformers.LlamaConfig(**{**TINY, **more}, **rope)
 
 
 def _gpt2(**more: Any) -> Any:
@@ -30,7 +21,7 @@ def _gpt2(**more: Any) -> Any:
 
 def _gemma3(**more: Any) -> Any:
     window = {"sliding_window": 8, "sliding_window_pattern": 2, "head_dim": 16, "query_pre_attn_scalar": 24}
-    return transformers.Gemma3TextConfig(**SMALL, **window, **more)
+    return transformers.Gemma3TextConfig(**TINY, **window, **more)
 
 
 CONFIGS: dict[str, Callable[[], Any]] = {
@@ -52,12 +43,12 @@ CONFIGS: dict[str, Callable[[], Any]] = {
             "original_max_position_embeddings": 16,
         }
     ),
-    "mistral": lambda: transformers.MistralConfig(**SMALL, sliding_window=8, head_dim=16),
-    "qwen2": lambda: transformers.Qwen2Config(**SMALL),
+    "mistral": lambda: transformers.MistralConfig(**TINY, sliding_window=8, head_dim=16),
+    "qwen2": lambda: transformers.Qwen2Config(**TINY),
     "qwen2_window": lambda: transformers.Qwen2Config(
-        **SMALL, use_sliding_window=True, sliding_window=8, max_window_layers=1
+        **TINY, use_sliding_window=True, sliding_window=8, max_window_layers=1
     ),
-    "qwen3": lambda: transformers.Qwen3Config(**SMALL, head_dim=16),
+    "qwen3": lambda: transformers.Qwen3Config(**TINY, head_dim=16),
     "gemma3": _gemma3,
     "gemma3_capped": lambda: _gemma3(final_logit_softcapping=5.0),
 }

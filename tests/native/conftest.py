@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_sizes import BLOCKS
 
 from tokenloom.native import build, library
 
@@ -25,32 +26,21 @@ def hub_folder(tmp_path: Path) -> Callable[[str], Path]:
     import torch
     import transformers
 
-    sizes: dict[str, Any] = {
-        "vocab_size": 320,
-        "hidden_size": 64,
-        "intermediate_size": 96,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 16,
-        "max_position_embeddings": 256,
-    }
-
     def rope(kind: str, **more: Any) -> dict[str, Any]:
         return {"rope_parameters": {"rope_type": kind, "rope_theta": 10000.0, "factor": 4.0, **more}}
 
     old = {"original_max_position_embeddings": 64}
     kinds: dict[str, Callable[[], Any]] = {
         "gpt2": lambda: transformers.GPT2Config(vocab_size=320, n_embd=64, n_layer=2, n_head=4),
-        "gemma3": lambda: transformers.Gemma3TextConfig(**sizes),
-        "qwen2": lambda: transformers.Qwen2Config(**sizes),
-        "qwen3": lambda: transformers.Qwen3Config(**sizes),
-        "mistral": lambda: transformers.MistralConfig(**sizes, sliding_window=16),
-        "biases": lambda: transformers.LlamaConfig(**sizes, attention_bias=True, mlp_bias=True),
-        "linear": lambda: transformers.LlamaConfig(**sizes, **rope("linear")),
-        "yarn": lambda: transformers.LlamaConfig(**sizes, **rope("yarn", **old)),
+        "gemma3": lambda: transformers.Gemma3TextConfig(**BLOCKS),
+        "qwen2": lambda: transformers.Qwen2Config(**BLOCKS),
+        "qwen3": lambda: transformers.Qwen3Config(**BLOCKS),
+        "mistral": lambda: transformers.MistralConfig(**BLOCKS, sliding_window=16),
+        "biases": lambda: transformers.LlamaConfig(**BLOCKS, attention_bias=True, mlp_bias=True),
+        "linear": lambda: transformers.LlamaConfig(**BLOCKS, **rope("linear")),
+        "yarn": lambda: transformers.LlamaConfig(**BLOCKS, **rope("yarn", **old)),
         "llama3": lambda: transformers.LlamaConfig(
-            **sizes, **rope("llama3", low_freq_factor=1.0, high_freq_factor=4.0, **old)
+            **BLOCKS, **rope("llama3", low_freq_factor=1.0, high_freq_factor=4.0, **old)
         ),
     }
 

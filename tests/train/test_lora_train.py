@@ -14,6 +14,7 @@ import peft
 import pytest
 import torch
 import transformers
+from small_sizes import TINY
 
 from tokenloom.model.load import load_model
 from tokenloom.model.lora import BadAdapter, load_adapter
@@ -37,15 +38,7 @@ from tokenloom.train.lora import (
 )
 
 IDS = torch.tensor([[5, 9, 33, 60, 2, 71, 18, 96, 44, 3]])
-SMALL = {
-    "vocab_size": 97,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-}
+SMALL = {**TINY, "hidden_size": 64, "intermediate_size": 96}
 CONFIGS: dict[str, Callable[[], Any]] = {
     "llama": lambda: transformers.LlamaConfig(**SMALL, attention_bias=True),
     "qwen3": lambda: transformers.Qwen3Config(**SMALL, head_dim=16, tie_word_embeddings=True),
