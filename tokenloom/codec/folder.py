@@ -41,7 +41,7 @@ def save_codec(
     folder: str | Path,
     *,
     card: str = "",
-    dtype: str = "bfloat16",
+    dtype: str = "float16",
     overwrite: bool = False,
 ) -> Path:
     """Writes `codec` to `folder` and returns it; beside first, then renamed.

@@ -1,13 +1,13 @@
 """What the run of a recipe is, whatever it trains; and which recipe makes which run.
 
-Not the steps (train.fit) and not what is particular to one medium (train.language, train.pictures_run). A new
-objective is one more line in `KINDS`.
+Not the steps (train.fit) and not what is particular to one medium (train.language, train.codec_run). A new
+objective is one more line in `KINDS` and in `PARTS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -84,6 +84,13 @@ class Run(Protocol):
 
 def assembled(recipe: Recipe) -> Run:
     """Reads and checks what a recipe names. Raises ValueError naming the field."""
+    own = PARTS[recipe.objective]
+    default = {field.name: getattr(Recipe(recipe.name), field.name) for field in fields(Recipe)}
+    for name in dict.fromkeys(name for names in PARTS.values() for name in names):
+        if name not in own and getattr(recipe, name) != default[name]:
+            raise ValueError(
+                f"{name}: has no effect with objective = {recipe.objective!r}; leave the section out"
+            )
     return KINDS[recipe.objective](recipe)
 
 
@@ -93,4 +100,17 @@ def _language(recipe: Recipe) -> Run:
     return language_run(recipe)
 
 
-KINDS: Mapping[str, Callable[[Recipe], Run]] = {"pretrain": _language, "sft": _language}
+def _codec(recipe: Recipe) -> Run:
+    from tokenloom.train.codec_run import codec_run
+
+    return codec_run(recipe)
+
+
+KINDS: Mapping[str, Callable[[Recipe], Run]] = {"pretrain": _language, "sft": _language, "codec": _codec}
+_TEXT = ("model", "data", "lora")
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "pretrain": _TEXT,
+    "sft": _TEXT,
+    "codec": ("pictures", "codec", "losses", "adversary"),
+}
+"""The sections that are an objective's own; optim and run are everyone's."""

@@ -149,9 +149,9 @@ class RunPart:
     steps: int = 0
     """Optimizer steps; 0 = by `tokens`."""
     tokens: int = 0
-    """Ids to train on; 0 with steps 0 = by rule (20 for each weight, see train.scale)."""
+    """Ids (a codec: pictures) to train on; 0 with steps 0 = by rule (20 for each weight, see train.scale)."""
     batch_tokens: int = 0
-    """Ids of one optimizer step; 0 = by rule."""
+    """Ids of one optimizer step, pictures for a codec; 0 = by rule."""
     rows: int = 8
     """Rows of one forward pass, pictures for a codec; a step takes as many passes as batch_tokens needs."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
