@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent / "tokenloom"
 # fmt: off
 ROOMS = [
     "version", "step", "config", "weights", "hub", "model", "native", "codec", "privacy", "tokens", "engine",
-    "data", "train", "evals", "explain", "trust", "tasks", "api", "serve",
+    "data", "train", "evals", "explain", "trust", "tasks", "api_pictures", "api", "serve",
     "studio", "bench", "terminal", "cli",
 ]
 # fmt: on

@@ -6,6 +6,7 @@ script. The server runs the same core in a process of its own (engine.process).
 
 from __future__ import annotations
 
+import functools
 import itertools
 import secrets
 import threading
@@ -25,7 +26,9 @@ from tokenloom.tokens.text import Tokenizer, load_tokenizer
 if TYPE_CHECKING:
     import numpy as np
 
+    from tokenloom.api_pictures import Picture, Pictures
     from tokenloom.engine.core import Core
+    from tokenloom.tasks.pictures import Described
 
 Message = Mapping[str, Any]
 """An OpenAI-shaped message: {"role": "user", "content": "..."}."""
@@ -177,6 +180,39 @@ class Model:
         answers = run(self, build(tasks()[name], fields, lang))
         return answers[0] if len(answers) == 1 else answers
 
+    @functools.cached_property
+    def pictures(self) -> Pictures:
+        """Drawing and seeing; ValueError where this is no picture model."""
+        from tokenloom.api_pictures import Pictures
+
+        return Pictures(self.name, self.folder, self.write)
+
+    def draw(self, prompt: str, **options: Any) -> list[Picture]:
+        """Pictures of these words; options: style, n, seed, best_of, guidance and more."""
+        return self.pictures.draw(prompt, **options)
+
+    def edit(self, image: Any, prompt: str, **options: Any) -> list[Picture]:
+        """The picture, drawn anew as the words say where a mask is light, or clear."""
+        return self.pictures.edit(image, prompt, **options)
+
+    def restyle(self, image: Any, style: str, **options: Any) -> list[Picture]:
+        """The picture in another style."""
+        return self.pictures.restyle(image, style, **options)
+
+    def describe(self, image: Any, lang: str = "en", **options: Any) -> Described:
+        """What the picture shows, in "en" or "zh"."""
+        return self.pictures.describe(image, lang=lang, **options)
+
+    def write(self, request: Request) -> list[tuple[int, ...]]:
+        """The ids of each choice of an engine's request as it stands, but for its id."""
+        name, rows = self._begin(request.replace(id=f"local-{next(self._names)}"), ())
+        try:
+            while any(row.done is None for row in rows.values()):
+                self._step()
+        finally:
+            self._drop([name])
+        return [cast("Generation", row.done).ids for row in rows.values()]
+
     def logits(self, ids: Sequence[int]) -> np.ndarray:
         """The model's raw scores (T, vocabulary) float32 for ids (T,)."""
         if not ids or len(ids) > self.context:
@@ -302,7 +338,9 @@ class Model:
         return encode_chat(self.tokenizer, messages, tools=tools, **(template or {}))
 
     def _start(self, ids: Sequence[int], options: Mapping[str, Any]) -> tuple[str, dict[int, _Open]]:
-        request, stop = self.request(ids, **options)
+        return self._begin(*self.request(ids, **options))
+
+    def _begin(self, request: Request, stop: tuple[str, ...]) -> tuple[str, dict[int, _Open]]:
         rows = {
             choice: _Open(TextStream(self.tokenizer, stop), request.ids, request.seed)
             for choice in range(request.n)

@@ -134,7 +134,7 @@ def distribution(scores: np.ndarray, asked: Sampling) -> tuple[np.ndarray | None
     Answers the columns that stay, ascending (None = all), and their weights, float32, the best one's is 1.
     """
     kept: np.ndarray | None = None
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         scaled = scores if asked.temperature == 1.0 else scores / np.float32(asked.temperature)
     best = scaled.max()
     if not np.isfinite(best):
@@ -145,7 +145,8 @@ def distribution(scores: np.ndarray, asked: Sampling) -> tuple[np.ndarray | None
         least = np.partition(scaled, -asked.top_k)[-asked.top_k]
         kept = np.flatnonzero((scaled >= least) & (scaled > -np.inf))
         scaled = scaled[kept]
-    weights = np.exp(scaled - best)
+    with np.errstate(over="ignore"):  # far below the best: no weight
+        weights = np.exp(scaled - best)
     if asked.top_p < 1.0:
         kept, weights = _narrow(kept, weights, _nucleus(weights, asked.top_p))
     if asked.min_p > 0.0:

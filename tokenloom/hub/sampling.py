@@ -21,6 +21,7 @@ ALLOWED = {
     "top_k": (0, 2**31),
     "min_p": (0.0, 1.0),
     "repetition_penalty": (0.0, 10.0),
+    "guidance_scale": (0.0, 20.0),
 }
 """What is read, and from where to where it may lie."""
 ABOVE_ZERO = ("top_p", "repetition_penalty")

@@ -1,0 +1,378 @@
+"""The road from words to pictures and back: draw, edit, restyle, vary, describe. Who walks it is not said.
+
+Each task is a road: a generator that says what it needs next (ids written, pictures encoded, codes decoded,
+candidates judged), is sent what came of it, and returns the finished work. So a script (api_pictures), the
+server and its event loop (serve.images) and the terminal walk the same road, and none of it computes.
+Not the layouts in which a model is asked (tokens.image) and not files (tasks.pictures_in, pictures_out).
+"""
+
+# Shapes: N pictures, S pixels along a side, P codes of a picture
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import secrets
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tokenloom.engine.request import Request, Sampling
+from tokenloom.engine.works import CODEC, JUDGE, has_codec
+from tokenloom.hub.sampling import recommended
+from tokenloom.tokens.image import LANGUAGES, STYLES, Ask, PictureTokens, codec_shape, masked_codes
+from tokenloom.weights.tokenizer_files import json_object
+
+MAX_N = 64
+MAX_CANDIDATES = 256
+MAX_GUIDANCE = 20.0
+GUIDANCE = 2.5
+"""Where a model's generation_config.json states no guidance_scale."""
+SEEDS = 2**63
+
+T = TypeVar("T")
+
+
+class PictureError(ValueError):
+    """A wish that no picture can be made of; the message names the field, what was found, what is allowed."""
+
+
+@dataclass(frozen=True)
+class Painter:
+    """What is known of a picture model without its weights."""
+
+    name: str
+    tokens: PictureTokens
+    size: int
+    """S, of the pictures it sees and draws."""
+    places: int
+    """Of a picture: a square of them, each with one code or more."""
+    judges: bool
+    """It has a judge, which ranks candidates."""
+    sampling: Mapping[str, float]
+    """What its makers recommend."""
+
+    @staticmethod
+    def open(folder: Path, name: str = "") -> Painter:
+        """Of a picture model's folder; ValueError for a folder of another model, saying what it lacks."""
+        if not has_codec(folder):
+            raise PictureError(
+                f"model: {name or folder.name} draws no pictures and sees none; allowed: a picture "
+                "model, such as painter"
+            )
+        places, per_picture = codec_shape(folder / CODEC)
+        return Painter(
+            name or folder.name,
+            PictureTokens.open(folder, per_picture),
+            int(json_object(folder / CODEC / "config.json")["size"]),
+            places,
+            (folder / JUDGE / "config.json").is_file(),
+            recommended(name, folder),
+        )
+
+    @property
+    def depth(self) -> int:
+        """Codes of one place."""
+        return self.tokens.per_picture // self.places
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How pictures are to be drawn, whatever they show. None: as the model's makers recommend."""
+
+    n: int = 1
+    seed: int | None = None
+    """The same seed gives the same pictures; None draws one."""
+    best_of: int = 1
+    """The judge chooses each picture out of so many."""
+    guidance: float | None = None
+    """How strongly the words hold; 1 = no more than the model learned."""
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+
+    def __post_init__(self) -> None:
+        _whole("n", self.n, 1, MAX_N)
+        _whole("best_of", self.best_of, 1, MAX_CANDIDATES // self.n)
+        _number("guidance", self.guidance, 0.0, MAX_GUIDANCE)
+        _number("temperature", self.temperature, 0.0, 2.0)
+        _number("top_p", self.top_p, 0.0, 1.0)
+        if self.top_p == 0:
+            raise PictureError("top_p: found 0; allowed: above 0, to 1")
+        if self.top_k is not None:
+            _whole("top_k", self.top_k, 0, 2**31)
+        if self.seed is not None:
+            _whole("seed", self.seed, -SEEDS, SEEDS - 1)
+
+    def drawn_seed(self) -> int:
+        return secrets.randbits(31) if self.seed is None else self.seed % (2 * SEEDS)
+
+
+def _whole(name: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise PictureError(f"{name}: found {value!r}; allowed: a whole number from {low} to {high}")
+
+
+def _number(name: str, value: object, low: float, high: float) -> None:
+    if value is None:
+        return
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not (fits and low <= value <= high):  # type: ignore[operator]
+        raise PictureError(f"{name}: found {value!r}; allowed: a number from {low:g} to {high:g}")
+
+
+# --- what a road needs, and what it is sent -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Write:
+    """Ids of every choice: sent back as a list of tuples, by choice."""
+
+    ask: Ask
+    n: int
+    seed: int
+    guidance: float
+    sampling: Sampling
+    picture: bool
+    """The ids are codes of a picture; else words."""
+
+    def request(self, id: str, model: str) -> Request:
+        """The engine's request."""
+        options = self.ask.options(self.guidance)
+        return Request(id, model, **options, n=self.n, seed=self.seed, sampling=self.sampling)
+
+
+@dataclass(frozen=True)
+class Encode:
+    """Codes int64 (N, P) of pictures uint8 (N, S, S, 4)."""
+
+    pictures: np.ndarray
+
+
+@dataclass(frozen=True)
+class Decode:
+    """Pictures uint8 (N, S, S, 4) of codes int64 (N, P)."""
+
+    codes: np.ndarray
+
+
+@dataclass(frozen=True)
+class Judge:
+    """float32 (texts, N): how well each text fits each picture."""
+
+    texts: tuple[str, ...]
+    pictures: np.ndarray
+
+
+Need = Write | Encode | Decode | Judge
+Road = Generator[Need, Any, T]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Pictures that came of a wish, best first where they were judged."""
+
+    pixels: np.ndarray
+    """uint8 (N, S, S, 4), RGBA."""
+    codes: np.ndarray
+    """int64 (N, P)."""
+    seed: int
+    scores: tuple[float, ...] = ()
+    """The judge's, of each picture; () where it was not asked."""
+    prompt: str = ""
+    """The words they were drawn from."""
+    prompt_tokens: int = 0
+    picture_tokens: int = 0
+    """Written in all, candidates that were not chosen among them."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """What a picture shows, in words."""
+
+    text: str
+    seed: int
+    finish: str = "stop"
+    """length: the words were cut off."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+# --- the roads ----------------------------------------------------------------------------------------------
+
+
+def draw(painter: Painter, prompt: str, style: str | None = None, wish: Wish = Wish()) -> Road[Drawn]:
+    """Pictures of these words in English or Chinese. PictureError names the field at fault."""
+    if not prompt.strip():
+        raise PictureError("prompt: it is empty; say what the picture shall show")
+    ask = _asked(lambda: painter.tokens.draw(prompt, check_style(style)))
+    return _pictures(painter, ask, prompt, wish)
+
+
+def edit(
+    painter: Painter,
+    source: np.ndarray,
+    marked: np.ndarray,
+    prompt: str,
+    style: str | None = None,
+    wish: Wish = Wish(),
+) -> Road[Drawn]:
+    """The picture `source` uint8 (S, S, 4), drawn anew as the words say where `marked` bool (S, S) is."""
+    if not prompt.strip():
+        raise PictureError("prompt: it is empty; say what the marked part shall show")
+    check_style(style)
+    if not marked.any():
+        raise PictureError("mask: nothing is marked; allowed: any part of the picture")
+    codes = yield Encode(source[None])
+    masked = masked_codes(marked, painter.places, painter.tokens.per_picture)
+    ask = _asked(lambda: painter.tokens.edit(codes[0], masked, prompt, style))
+    return (yield from _pictures(painter, ask, prompt, wish))
+
+
+def restyle(painter: Painter, source: np.ndarray, style: str, wish: Wish = Wish()) -> Road[Drawn]:
+    """The picture `source` uint8 (S, S, 4) in another style."""
+    if check_style(style) is None:
+        raise PictureError(f"style: missing; allowed: {', '.join(STYLES)}")
+    if wish.best_of > 1:
+        raise PictureError("best_of: there are no words to judge by; allowed: 1 where the style changes")
+    codes = yield Encode(source[None])
+    ask = _asked(lambda: painter.tokens.restyle(codes[0], style))
+    return (yield from _pictures(painter, ask, "", wish))
+
+
+def vary(painter: Painter, source: np.ndarray, style: str | None = None, wish: Wish = Wish()) -> Road[Drawn]:
+    """Other pictures of what `source` uint8 (S, S, 4) shows: it is described, and drawn from that."""
+    found = yield from describe(painter, source, "en")
+    return (yield from draw(painter, found.text, style, wish))
+
+
+def describe(
+    painter: Painter,
+    source: np.ndarray,
+    lang: str = "en",
+    seed: int | None = None,
+    temperature: float = 0.0,
+    max_tokens: int | None = None,
+) -> Road[Described]:
+    """What the picture `source` uint8 (S, S, 4) shows, in "en" or "zh".
+
+    temperature: 0 takes the likeliest words. max_tokens: of the description at most.
+    """
+    if lang not in LANGUAGES:
+        raise PictureError(f"lang: found {lang!r}; allowed: {', '.join(LANGUAGES)}")
+    _number("temperature", temperature, 0.0, 2.0)
+    codes = yield Encode(source[None])
+    ask = _asked(lambda: painter.tokens.describe(codes[0], lang))
+    if max_tokens is not None:
+        _whole("max_tokens", max_tokens, 1, 2**31)
+        ask = dataclasses.replace(ask, max_tokens=min(max_tokens, ask.max_tokens))
+    drawn = Wish(seed=seed).drawn_seed()
+    ids = (yield Write(ask, 1, drawn, 1.0, Sampling(temperature=temperature), picture=False))[0]
+    text = painter.tokens.tokenizer.decode(ids).strip()
+    finish = "length" if len(ids) >= ask.max_tokens else "stop"
+    return Described(text, drawn, finish, len(ask.ids), len(ids))
+
+
+def _pictures(painter: Painter, ask: Ask, text: str, wish: Wish) -> Road[Drawn]:
+    """n pictures of what is asked, each the best of its candidates."""
+    if wish.best_of > 1 and not painter.judges:
+        raise PictureError(
+            f"best_of: found {wish.best_of}; {painter.name} has no judge, so only 1 is allowed"
+        )
+    seed, count = wish.drawn_seed(), wish.n * wish.best_of
+    guidance = _guidance(painter, wish)
+    if ask.ids == ask.negative:
+        guidance = 1.0
+    written = yield Write(ask, count, seed, guidance, _sampling(painter, wish), picture=True)
+    codes = np.stack([painter.tokens.codes_of(ids) for ids in written])
+    pixels = yield Decode(codes)
+    scores: tuple[float, ...] = ()
+    if wish.best_of > 1:
+        judged = (yield Judge((text,), pixels))[0].reshape(wish.n, wish.best_of)
+        best = judged.argmax(1) + np.arange(wish.n) * wish.best_of
+        chosen = sorted(best.tolist(), key=lambda at: -judged.flat[at])
+        codes, pixels = codes[chosen], pixels[chosen]
+        scores = tuple(float(judged.flat[at]) for at in chosen)
+    return Drawn(pixels, codes, seed, scores, text, len(ask.ids), sum(len(ids) for ids in written))
+
+
+def _asked(make: Any) -> Ask:
+    """The ask of a layout; what it refuses is the wish's fault."""
+    try:
+        ask: Ask = make()
+    except PictureError:
+        raise
+    except ValueError as error:
+        message = str(error)
+        raise PictureError(f"prompt{message[4:]}" if message.startswith("text:") else message) from error
+    return ask
+
+
+def check_style(style: str | None) -> str | None:
+    if style is not None and style not in STYLES:
+        raise PictureError(f"style: found {style!r}; allowed: {', '.join(STYLES)}")
+    return style
+
+
+def _guidance(painter: Painter, wish: Wish) -> float:
+    return painter.sampling.get("guidance_scale", GUIDANCE) if wish.guidance is None else wish.guidance
+
+
+def _sampling(painter: Painter, wish: Wish) -> Sampling:
+    hint = painter.sampling
+
+    def one(name: str, given: float | None, plain: float) -> float:
+        return hint.get(name, plain) if given is None else given
+
+    return Sampling(
+        temperature=one("temperature", wish.temperature, 1.0),
+        top_k=int(one("top_k", wish.top_k, 0)),
+        top_p=one("top_p", wish.top_p, 1.0),
+    )
+
+
+# --- pictures on their way ----------------------------------------------------------------------------------
+
+
+@dataclass
+class Partial:
+    """A picture whose codes are being written: what of it can be shown."""
+
+    painter: Painter
+    neutral: np.ndarray
+    """Codes (P,) of an empty picture, for places that have none yet."""
+    ids: list[int] = field(default_factory=list)
+
+    @property
+    def share(self) -> float:
+        return len(self.ids) / self.painter.tokens.per_picture
+
+    def codes(self) -> np.ndarray:
+        """int64 (P,): those written, then neutral ones."""
+        codes = self.neutral.copy()
+        known = self.painter.tokens.vocabulary.codes("image", self.ids)
+        codes[: len(known)] = known
+        return codes
+
+    def known(self) -> np.ndarray:
+        """bool (places,): whose codes are all there."""
+        return np.arange(self.painter.places) < len(self.ids) // self.painter.depth
+
+
+def blank(painter: Painter) -> np.ndarray:
+    """An empty picture uint8 (1, S, S, 4), whose codes are the neutral ones."""
+    return np.zeros((1, painter.size, painter.size, 4), np.uint8)
+
+
+def walk(road: Road[T], take: Any) -> T:
+    """Walks a road: `take(need)` answers what is needed."""
+    try:
+        need = next(road)
+        while True:
+            need = road.send(take(need))
+    except StopIteration as end:
+        value: T = end.value
+        return value
