@@ -72,22 +72,24 @@ def name_pixels(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     light = lab[..., 0]
     chroma = np.hypot(lab[..., 1], lab[..., 2])
     hue = np.degrees(np.arctan2(lab[..., 2], lab[..., 1])) % 360
-    vivid = (chroma >= 0.04) & ~((light < 0.30) & (chroma < 0.06))
+    # Very light and very dark colours, and bluish greys, are seen as colours only when they are stronger.
+    bluish = (hue >= 195) & (hue < 320)
+    least = np.where((light < 0.30) | (light > 0.86), 0.06, np.where(bluish, 0.05, 0.04))
+    vivid = chroma >= least
     rosy, reddish = (hue >= 330) | (hue < 12), (hue >= 12) & (hue < 38)
     warm, yellow = (hue >= 38) & (hue < 78), (hue >= 78) & (hue < 112)
     brown = (light < 0.62) & (chroma < 0.135)
+    earthy = reddish & (((hue >= 30) & (chroma < 0.145)) | ((hue >= 22) & (light < 0.42)) | (chroma < 0.09))
+    earthy &= light < 0.68
     rules = [
         ("black", ~vivid & (light < 0.37)),
         ("white", ~vivid & (light > 0.88)),
         ("grey", ~vivid),
         ("pink", rosy & (light > 0.60)),
-        (
-            "red",
-            (rosy & ((hue >= 352) | (hue < 12))) | (reddish & (light < 0.70) & ~(brown & (chroma < 0.09))),
-        ),
+        ("red", (rosy & ((hue >= 352) | (hue < 12))) | (reddish & (light < 0.70) & ~earthy)),
         ("purple", rosy | ((hue >= 285) & (hue < 330) & ~((light > 0.74) & (hue > 318)))),
         ("pink", (reddish & (light >= 0.70) & (hue < 30)) | ((hue >= 318) & (hue < 330))),
-        ("brown", (reddish | warm | yellow) & brown),
+        ("brown", earthy | ((warm | yellow) & brown)),
         ("orange", (warm | reddish) & (chroma > 0.11) & (light > 0.60)),
         ("yellow", yellow & (light > 0.72) & (chroma > 0.075)),
         ("green", (hue >= 112) & (hue < 180)),
@@ -191,7 +193,7 @@ def recolour(pixels: NDArray[np.uint8], paint: Paint, colour: str) -> NDArray[np
 def shade_of(colour: str, lightness: float, vivid: float) -> tuple[int, int, int]:
     """An sRGB colour of that name, for grounds. lightness and vivid in -1..1 move it within the word."""
     light, chroma, hue = TARGETS[colour]
-    chroma *= 0.8 + 0.2 * vivid
+    chroma *= 0.85 + 0.15 * vivid
     light += 0.06 * lightness if colour not in ("white", "black") else 0.03 * lightness
     angle = np.radians(hue)
     lab = np.array([min(light, 1.0), chroma * np.cos(angle), chroma * np.sin(angle)], np.float32)
