@@ -2,8 +2,9 @@
 
 Not part of the program. `python scripts/poet_report.py MODEL POEMS OUT.json [--poems 1000] [--baseline
 FILE]`: MODEL is a model's name or folder, POEMS the folder that data/poem_set.py wrote. The rules are those
-of tokens/verse.py, kept by held-out poems and by poems written for the same titles and forms; the latter with
-the constraint that users get, and without, when only the model itself keeps lines and lengths.
+of tokens/verse.py, kept by held-out poems and by poems written for the same titles and forms: as users get
+them, held to lines and lengths and the best of several drafts; of fewer drafts; and without either, when only
+the model itself keeps lines and lengths.
 """
 
 from __future__ import annotations
@@ -19,17 +20,20 @@ import numpy as np
 from rich.progress import track
 
 import tokenloom as tl
-from tokenloom.api import Model
+from tokenloom.api import Generation, Model
 from tokenloom.data.jsonl import read_records
 from tokenloom.data.shards import open_shards
 from tokenloom.engine.request import Constraint
 from tokenloom.evals.copied import longest_runs
 from tokenloom.evals.poems import baseline, baseline_of_bodies, fit_poems, verse_shares
+from tokenloom.tasks import keep, tasks
+from tokenloom.tasks.makers import poem_mark
 from tokenloom.tokens.stanza import Wish, pattern
 from tokenloom.tokens.verse import CI, SHI, parse, prompt, tunes
 
 TOGETHER = 16
-SAMPLING = {"temperature": 0.8, "top_p": 0.95}
+USUAL = {field.name: field.default for field in tasks()["poem"].fields}
+SAMPLING = {name: USUAL[name] for name in ("temperature", "top_p")}
 
 
 def main() -> None:
@@ -38,23 +42,33 @@ def main() -> None:
     ask.add_argument("poems", type=Path)
     ask.add_argument("out", type=Path)
     ask.add_argument("--poems", dest="number", type=int, default=1000, help="Poems to write.")
-    ask.add_argument("--fit", type=int, default=0, help="Held-out poems to score; 0 = all.")
+    ask.add_argument("--drafts", type=int, default=USUAL["drafts"], help="Drafts of each, as users get them.")
+    ask.add_argument("--fit", type=int, default=0, help="Held-out poems to score; 0 = all, -1 = none.")
     ask.add_argument("--baseline", type=Path, help="A report whose n-gram figures are taken over.")
     given = ask.parse_args()
     held_out = list(read_records(given.poems / "heldout.jsonl"))
     report: dict[str, Any] = {"model": given.model, "held_out": len(held_out), "sampling": SAMPLING}
+    report["drafts"] = given.drafts
     with tl.load(given.model) as model:
-        report["fit"] = fit(model, [entry["text"] for entry in held_out][: given.fit or None])
-        report |= rules(model, held_out, given.number)
+        if given.fit >= 0:
+            report["fit"] = fit(model, [entry["text"] for entry in held_out][: given.fit or None])
+        report |= rules(model, held_out, given.number, given.drafts)
     report["copied"] = copied(report.pop("written"), held_out[: given.number], given.poems)
+    if given.fit < 0:
+        write(given.out, report)
+        return
     if given.baseline:
         report["baseline"] = json.loads(given.baseline.read_text("utf-8"))
     else:
         report["baseline"] = ngram(model, [entry["text"] for entry in held_out], given.poems)
     best = min(report["baseline"][name]["value"] for name in ("body_in_layout", "body_alone"))
     report["ratio"] = report["fit"]["body"]["value"] / best
-    given.out.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write(given.out, report)
     print(json.dumps({"bits": report["fit"]["body"]["value"], "ratio": report["ratio"]}))
+
+
+def write(out: Path, report: dict[str, Any]) -> None:
+    out.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def fit(model: Model, texts: Sequence[str]) -> dict[str, Any]:
@@ -83,7 +97,7 @@ def _bar(what: str) -> Any:
     return tell
 
 
-def rules(model: Model, held_out: Sequence[dict[str, str]], number: int) -> dict[str, Any]:
+def rules(model: Model, held_out: Sequence[dict[str, str]], number: int, drafts: int) -> dict[str, Any]:
     """The shares of poems that keep their form's rules, real and written."""
     known = [entry for entry in held_out if entry["form"] in SHI or entry["form"].removeprefix(CI) in tunes()]
     some = known[:: max(1, len(known) // number)][:number]
@@ -91,22 +105,42 @@ def rules(model: Model, held_out: Sequence[dict[str, str]], number: int) -> dict
     by_form: dict[str, list[dict[str, str]]] = {}
     for entry in some:
         by_form.setdefault(entry["form"], []).append(entry)
-    held: list[tuple[str, str]] = []
+    counts = sorted({drafts, *(2**power for power in range(5) if 2**power < drafts)})
+    held: dict[int, list[tuple[str, str]]] = {count: [] for count in counts}
     free: list[tuple[str, str]] = []
+    took_s = dict.fromkeys(held, 0.0)
     for form, entries in track(by_form.items(), "writing"):
         constraint = Constraint("regex", pattern(Wish("", form)))
         for start in range(0, len(entries), TOGETHER):
             part = entries[start : start + TOGETHER]
             ids = [model.tokenizer.encode_control(prompt(entry["title"], form)) for entry in part]
-            for kept, limit in ((held, constraint), (free, None)):
-                answers = model.generate(ids, constraint=limit, max_tokens=250, seed=1, **SAMPLING)
-                kept.extend((answer.text, form) for answer in answers)
-    shares = {name: verse_shares(rows) for name, rows in (("real", real), ("written", held), ("free", free))}
+            for count, kept in held.items():
+                started = time.process_time()
+                answers = model.generate(
+                    ids, constraint=constraint, max_tokens=250, seed=1, n=count, **SAMPLING
+                )
+                took_s[count] += time.process_time() - started
+                kept.extend((best(one, form), form) for one in answers)
+            answers = model.generate(ids, max_tokens=250, seed=1, **SAMPLING)
+            free.extend((answer.text, form) for answer in answers)
+    written = {"written" if count == drafts else f"drafts_{count}": rows for count, rows in held.items()}
+    shares = {name: verse_shares(rows) for name, rows in {"real": real, **written, "free": free}.items()}
     gap = {
         rule: shares["written"]["all"][rule] - shares["real"]["all"][rule]
         for rule in ("lines", "lengths", "rhyme", "tones", "right")
     }
-    return {"rules": shares, "written_less_real": gap, "written": [text for text, _ in held]}
+    speed = {str(count): 1000 * seconds / len(some) for count, seconds in took_s.items()}
+    texts = [text for text, _ in held[drafts]]
+    return {"rules": shares, "written_less_real": gap, "cpu_ms_a_poem": speed, "written": texts}
+
+
+def best(answers: Generation | Sequence[Generation], form: str) -> str:
+    """The draft that users get."""
+    rows = answers if isinstance(answers, Sequence) else [answers]
+    (at,) = keep(
+        len(rows), poem_mark(form), [one.text for one in rows], [one.finish == "stop" for one in rows]
+    )
+    return rows[at].text
 
 
 def copied(written: Sequence[str], held_out: Sequence[dict[str, str]], poems: Path) -> dict[str, Any]:

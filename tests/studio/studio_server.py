@@ -69,6 +69,8 @@ class Wire:
     word by word."""
     key: str | None = None
     models: list[str] = field(default_factory=lambda: ["smollm2", "other-model"])
+    cards: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What else is told of a model, by its name."""
     tasks: list[dict[str, Any]] | None = field(default_factory=list)
     health: int = 200
     sent: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
@@ -123,6 +125,7 @@ class Handler(BaseHTTPRequestHandler):
             if path == "/v1/models":
                 data = [
                     {"id": name, "object": "model", "created": 0, "owned_by": "tokenloom"}
+                    | self.wire.cards.get(name, {})
                     for name in self.wire.models
                 ]
                 self.json(200, {"object": "list", "data": data})

@@ -156,3 +156,56 @@ def test_a_task_with_a_model_of_its_own_asks_that_one(wire: Wire, look: Look) ->
     text = waiting.value.path().read_text("utf-8")
     assert "春" not in text, "a poem does not go on where its title ends"
     assert text.rstrip().endswith("一行\n二行")
+
+
+POEM = {**TASK, "name": "poem", "continues": False, "model": "poet"}
+LACKING = "No model here can chat yet. Fetch one in a terminal: loom pull smollm2"
+
+
+def test_a_model_of_one_task_is_not_asked_to_chat(wire: Wire, look: Look) -> None:
+    wire.models = ["poet", "smollm2"]
+    wire.tasks = [TASK, POEM]
+    eyes = look()
+    page = eyes.page
+    expect(page.get_by_label("Model").locator("option")).to_have_text(["smollm2"])
+    eyes.ask("Hello")
+    expect(eyes.answer()).to_contain_text("You said: Hello")
+    assert wire.last["model"] == "smollm2"
+    page.get_by_role("link", name="poem").click()
+    expect(page.locator(".task .model")).to_have_text("poet")
+
+
+def test_without_a_model_that_can_chat_the_page_says_what_to_do(wire: Wire, look: Look) -> None:
+    wire.models = ["poet"]
+    wire.tasks = [TASK, POEM]
+    eyes = look()
+    page = eyes.page
+    expect(page.get_by_role("main").get_by_text(LACKING)).to_be_visible()
+    eyes.ask("Hello")
+    expect(page.locator(".toast")).to_contain_text(LACKING)
+    assert wire.sent == []
+    wire.models = ["poet", "smollm2"]
+    expect(page.get_by_label("Model").locator("option")).to_have_text(["smollm2"], timeout=12_000)
+    eyes.box().press("Enter")
+    expect(eyes.answer()).to_contain_text("You said: Hello")
+    assert wire.last["model"] == "smollm2"
+
+
+def test_a_model_without_a_template_writes_but_does_not_chat(wire: Wire, look: Look) -> None:
+    wire.models = ["base"]
+    wire.cards = {"base": {"chat": False}}
+    wire.tasks = [TASK]
+    eyes = look()
+    page = eyes.page
+    expect(page.get_by_role("main").get_by_text(LACKING)).to_be_visible()
+    page.get_by_role("link", name="write").click()
+    expect(page.get_by_label("Model").locator("option")).to_have_text(["base"])
+    page.get_by_label("Beginning").fill("Long ago")
+    page.get_by_role("button", name="Run").click()
+    expect(page.get_by_role("region", name="Result")).to_contain_text("Long ago")
+    assert wire.last["model"] == "base"
+    wire.models = ["base", "smollm2"]
+    expect(page.get_by_label("Model").locator("option")).to_have_text(["base", "smollm2"], timeout=12_000)
+    page.get_by_label("Model").select_option("base")
+    page.get_by_role("link", name="New chat").or_(page.get_by_role("button", name="New chat")).click()
+    expect(page.get_by_label("Model").locator("option")).to_have_text(["smollm2"])

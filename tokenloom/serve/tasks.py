@@ -30,6 +30,7 @@ class TaskRequest(Body):
     """The task's fields, as GET /v1/tasks declares them."""
     lang: Literal["en", "zh"] = "en"
     stream: bool = False
+    """Where each version has several drafts, it comes in one piece, when the best of them is known."""
     publish: bool = False
     """The text comes with its visible label, to be published as it is."""
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from tokenloom.tasks.declare import Prompt
 from tokenloom.tasks.drafts import keep
-from tokenloom.tokens.chat import encode_chat
 
 if TYPE_CHECKING:
     from tokenloom.api import Generation, Model
@@ -26,6 +25,8 @@ def run(model: Model, prompt: Prompt) -> list[Generation]:
             f"{prompt.model}, or a model that was trained on texts of that layout"
         )
     if prompt.kind == "chat":
+        from tokenloom.tokens.chat import encode_chat
+
         ids = encode_chat(model.tokenizer, prompt.messages)
     elif prompt.controls:
         ids = model.tokenizer.encode_control(prompt.text)

@@ -126,7 +126,9 @@ async function check() {
   const before = engine.value;
   engine.value = await health();
   const news = engine.value === "ok" && before !== "ok";
-  if (engine.value !== "offline" && (news || models.value === null)) await discover();
+  // Without a model to chat with, whoever fetches one need not open the page anew.
+  const lacking = models.value === null || (talkers.value.length === 0 && !locked.value);
+  if (engine.value !== "offline" && (news || lacking)) await discover();
 }
 
 /** Learns the models and tasks. A failure leaves what was known; the watch tries again. */
@@ -155,13 +157,33 @@ function startingPoint(chat) {
   return Object.fromEntries(fields.filter((f) => typeof f.default === "number").map((f) => [f.name, f.default]));
 }
 
-/** The model that the open chat asks: its own, or the server's first where none was chosen yet. */
-export const model = computed(() => open.value.settings.model || models.value?.[0]?.id || "");
+/** The names of models that are made for one task. */
+const bound = computed(() => new Set(tasks.value.map((task) => task.model)));
+/** The models that are not, and those of them that can chat, as far as the server knows it. */
+export const general = computed(() => (models.value ?? []).filter((one) => !bound.value.has(one.id)));
+export const talkers = computed(() => general.value.filter((one) => one.chat !== false));
+
+/** The model chosen for a conversation, unless it cannot chat; else the first that can. "" if there is none. */
+function talkerOf(conversation) {
+  const chosen = conversation?.settings.model;
+  const told = models.value?.find((one) => one.id === chosen);
+  const able = chosen && !bound.value.has(chosen) && told?.chat !== false;
+  return able ? chosen : (talkers.value[0]?.id ?? "");
+}
+
+/** The model that the open chat asks. */
+export const model = computed(() => talkerOf(open.value));
+/** The model of a task that has none of its own; it need not be able to chat. */
+export const writer = computed(() => {
+  const chosen = open.value.settings.model;
+  if (chosen && !bound.value.has(chosen)) return chosen;
+  return model.value || (general.value[0]?.id ?? "");
+});
 
 /** Writes the default choice into a chat before it is first sent. @returns {string} the model, "" if there is none */
 export function settleModel(id) {
   const conversation = find(id);
-  const chosen = conversation?.settings.model || models.value?.[0]?.id || "";
-  if (conversation && !conversation.settings.model && chosen) changeSettings(id, { model: chosen });
+  const chosen = talkerOf(conversation);
+  if (conversation && conversation.settings.model !== chosen && chosen) changeSettings(id, { model: chosen });
   return chosen;
 }

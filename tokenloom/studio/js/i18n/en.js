@@ -25,7 +25,7 @@ export default {
   "model.none": "no model",
   "model.loading": "looking for models",
   "model.missing": "{name} (not on this server)",
-  "model.empty": "The server has no model yet. In a terminal: loom pull smollm2",
+  "model.empty": "No model here can chat yet. Fetch one in a terminal: loom pull smollm2",
   "chat.untitled": "New chat",
   "chat.title": "Chat: {name}",
   "chat.messages": "Messages",

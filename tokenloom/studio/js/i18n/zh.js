@@ -25,7 +25,7 @@ export default {
   "model.none": "没有模型",
   "model.loading": "正在查找模型",
   "model.missing": "{name}（此服务器上没有）",
-  "model.empty": "服务器上还没有模型。请在终端运行：loom pull smollm2",
+  "model.empty": "这里还没有能对话的模型。请在终端运行：loom pull smollm2",
   "chat.untitled": "新对话",
   "chat.title": "对话：{name}",
   "chat.messages": "消息",

@@ -29,7 +29,7 @@ export function ask(text) {
   const { id } = open.value;
   if (!settleModel(id)) {
     if (locked.value) void discover();
-    else say(t("error.noModel"));
+    else say(t(models.value === null ? "error.noModel" : "model.empty"));
     return false;
   }
   const done = send(id, text);
@@ -104,7 +104,7 @@ const LOOPBACK = /^(?:localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 /** Where the words go: said only as far as this page can know it. */
 function whereTo() {
   if (locked.value) return t("error.auth");
-  if (models.value?.length === 0) return t("model.empty");
+  if (models.value !== null && !model.value) return t("model.empty");
   const chosen = models.value?.find((one) => one.id === model.value);
   const here = LOOPBACK.test(location.hostname) && chosen?.owned_by === "tokenloom";
   return here ? t("empty.here") : t("empty.server", { host: location.host });

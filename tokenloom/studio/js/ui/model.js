@@ -2,13 +2,13 @@
 import { html } from "../lib.js";
 import { t } from "../i18n.js";
 import { changeSettings } from "../store.js";
-import { model, models } from "../state.js";
+import { general, model, models, talkers, writer } from "../state.js";
 
-/** @param {{conversation: import("../store.js").Conversation}} props */
-export function ModelChoice({ conversation }) {
-  const known = models.value;
-  const chosen = model.value;
-  if (known === null) return html`<span class="model quiet">${t("model.loading")}</span>`;
+/** @param {{conversation: import("../store.js").Conversation, task?: boolean}} props task: for one of any model */
+export function ModelChoice({ conversation, task }) {
+  const known = (task ? general : talkers).value;
+  const chosen = (task ? writer : model).value;
+  if (models.value === null) return html`<span class="model quiet">${t("model.loading")}</span>`;
   const missing = chosen && !known.some((one) => one.id === chosen);
   return html`<label class="model">
     <span class="unseen">${t("model.label")}</span>

@@ -4,7 +4,7 @@ import { lang, number, pick, t } from "../i18n.js";
 import { write } from "../chat.js";
 import { download, fileName, textToMarkdown } from "../export.js";
 import { newId, open } from "../store.js";
-import { menuOpen, model, models, narrow, route, tasks } from "../state.js";
+import { menuOpen, models, narrow, route, tasks, writer } from "../state.js";
 import { Banner } from "./banner.js";
 import { ModelChoice } from "./model.js";
 import { Icon } from "./icons.js";
@@ -31,7 +31,9 @@ export function Task() {
       html`<button type="button" class="bare" aria-label=${t("nav.open")} onClick=${() => (menuOpen.value = true)}>
         <${Icon} name="menu" />
       </button>`}
-      <${ModelChoice} conversation=${open.value} />
+      ${task?.model
+        ? html`<span class="model quiet">${task.model}</span>`
+        : html`<${ModelChoice} conversation=${open.value} task />`}
     </header>
     <${Banner} />
     <div class="task-in">
@@ -105,7 +107,7 @@ async function perform(task, values) {
   };
   setResult(task.name, { run });
   const body = { fields: fieldValues(task, values), lang: lang.value, stream: true };
-  const chosen = task.model ?? model.value;
+  const chosen = task.model ?? writer.value;
   if (chosen) body.model = chosen;
   const done = await write(run, `/v1/tasks/${encodeURIComponent(task.name)}`, body);
   setResult(task.name, { id: run.id, done, begins: beginning(task, body.fields) });
