@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tiny_pictures import PLACES, SIZE, tiny_painter
+from tiny_painter import PLACES, SIZE, tiny_painter
 
 import tokenloom
 from tokenloom.api import Model
@@ -158,7 +158,7 @@ def test_a_model_without_a_judge_draws_but_does_not_choose(tmp_path: Path) -> No
     with tokenloom.load(tiny_painter(tmp_path / "plain", judge=False, depth=2)) as model:
         one = model.draw("a red fox", seed=1)[0]
         assert one.codes.shape == (2 * PLACES,)
-        with pytest.raises(ValueError, match="best_of: found 2; .*plain has no judge"):
+        with pytest.raises(ValueError, match=r"best_of: found 2; .*plain has no judge"):
             model.draw("a red fox", best_of=2)
 
 

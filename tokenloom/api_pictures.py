@@ -32,7 +32,15 @@ from tokenloom.tasks.pictures import (
     vary,
     walk,
 )
-from tokenloom.tasks.pictures_in import Fit, fit_mask, fit_picture, open_picture, own_mask, read_mask
+from tokenloom.tasks.pictures_in import (
+    Fit,
+    fit_mask,
+    fit_picture,
+    open_picture,
+    own_mask,
+    read_mask,
+    read_picture,
+)
 from tokenloom.tasks.pictures_out import SIZE, deliver, enlarge, kind_of, put_into
 from tokenloom.tasks.pictures_out import write as write_file
 
@@ -137,10 +145,14 @@ class Pictures:
     def _fit(self, image: Image, fit: Fit) -> np.ndarray:
         return fit_picture(image, self.painter.size, fit)
 
-    def _walk(self, road: Road[T]) -> T:
+    def begin(self) -> None:
+        """Opens codec and judge on a thread, if that has not begun."""
         with self._lock:
             if self._hands is None:
                 self._hands = _begin(self._folder)
+
+    def _walk(self, road: Road[T]) -> T:
+        self.begin()
         return walk(road, self._take)
 
     def _take(self, need: Need) -> Any:
@@ -192,7 +204,7 @@ def _bytes(given: Any) -> bytes:
     if isinstance(given, bytes):
         return given
     if isinstance(given, str | Path):
-        return Path(given).read_bytes()
+        return read_picture(Path(given))
     import io
 
     from PIL import Image as Images

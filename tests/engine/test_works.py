@@ -15,7 +15,8 @@ from tokenloom.engine.host import Host
 from tokenloom.engine.process import EngineProcess
 from tokenloom.engine.request import Delta, Request
 from tokenloom.engine.status import EngineError, Source
-from tokenloom.engine.works import FEW, MANY, has_codec, works_bytes
+from tokenloom.engine.works import FEW, MANY, works_bytes
+from tokenloom.hub.card import has_codec
 
 OPENERS = {"opener": "fake_opener:prepare", "works_opener": "fake_opener:open_works"}
 

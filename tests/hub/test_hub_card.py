@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenloom.hub.card import Card, card_of_folder
+from tokenloom.hub.card import Card, card_of_folder, has_codec
 
 README = "---\nlicense: apache-2.0\nlanguage:\n- en\n- zh\ntags: [x]\n---\n# Model\nlicense: none\n"
 
@@ -21,6 +21,14 @@ def test_the_card_of_a_folder(tmp_path: Path) -> None:
     assert card_of_folder(tmp_path).licence == "apache-2.0"
     (tmp_path / "README.md").write_text("---\nlanguage: en\n---\n")
     assert card_of_folder(tmp_path).languages == ("en",)
+
+
+def test_a_folder_with_a_codec_draws(tmp_path: Path) -> None:
+    assert not has_codec(tmp_path)
+    (tmp_path / "codec").mkdir()
+    (tmp_path / "codec" / "config.json").write_text("{}")
+    assert has_codec(tmp_path)
+    assert card_of_folder(tmp_path).abilities == ("draw", "edit", "restyle", "describe")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"max_position_embeddings": "many"}', "[" * 100_000])

@@ -53,6 +53,26 @@ def test_a_repository_arrives_whole_and_only_what_is_wanted(hub_server: Hub, hom
     assert len(hub_server.asked) == asked, "a second pull fetches nothing"
 
 
+def test_a_picture_models_codec_and_judge_come_with_it(hub_server: Hub) -> None:
+    parts = {f"{part}/{name}" for part in ("codec", "judge") for name in ("config.json", "model.safetensors")}
+    repo = {**MODEL, **{name: name.encode() for name in parts}, "codec/deep/model.safetensors": b"x"}
+    repo |= {"codec/run.py": b"print()", "other/config.json": b"{}"}
+    hub_server.repos["org/painter"] = repo
+    hub_server.cut["judge/model.safetensors"] = 5
+    with pytest.raises(PullError, match="goes on from there"):
+        hub.pull("org/painter")
+    hub_server.cut.clear()
+    found = hub.pull("org/painter")
+    lie = {str(p.relative_to(found.path)) for p in found.path.rglob("*") if p.is_file()}
+    assert (
+        lie
+        == {"config.json", "tokenizer.json", "README.md", "LICENSE", "model.safetensors", "pulled.json"}
+        | parts
+    )
+    assert (found.path / "judge" / "model.safetensors").read_bytes() == b"judge/model.safetensors"
+    assert hub_server.ranges("judge/model.safetensors")[-1] == "bytes=5-"
+
+
 def test_the_catalogues_name_and_the_repositorys_are_one_model(hub_server: Hub) -> None:
     hub_server.repos["Qwen/Qwen3-0.6B"] = MODEL
     found = hub.pull("Qwen/Qwen3-0.6B")

@@ -19,6 +19,7 @@ from tokenloom.cli import (
     examples,
     export,
     models,
+    picture,
     poem,
     runs,
     serve,
@@ -39,6 +40,10 @@ app = typer.Typer(
 )
 app.command()(ask.chat)
 app.command("write")(poem.with_poem(typer_command(tasks()["write"], ask.write)))
+app.command()(picture.draw)
+app.command()(picture.edit)
+app.command()(picture.restyle)
+app.command()(picture.describe)
 app.command()(serve.studio)
 app.command()(serve.serve)
 app.command()(models.pull)

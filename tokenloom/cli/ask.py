@@ -145,11 +145,18 @@ def chat(
 def _load(name: str, dtype: str, device: str) -> Model:
     """The model; one that is not here yet is fetched under a progress bar."""
     from tokenloom import api, hub
+    from tokenloom.hub.card import has_codec
 
     try:
-        hub.find(name)
+        found = hub.find(name)
     except hub.NotInstalled:
         from tokenloom.cli.models import pull
 
         pull(name)
+        found = hub.find(name)
+    if has_codec(found.path):
+        raise ValueError(
+            f"model: {name} draws pictures and does not talk; `loom draw` and `loom describe` use it. For "
+            "words take smollm2, say"
+        )
     return api.load(name, dtype=dtype, device=device)

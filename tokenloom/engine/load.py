@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from tokenloom.engine.check import BadRequest
 from tokenloom.engine.core import Core
-from tokenloom.engine.works import has_codec, works_bytes
+from tokenloom.engine.works import works_bytes
+from tokenloom.hub.card import has_codec
 
 if TYPE_CHECKING:
     from tokenloom.engine.choice import Matcher

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from tokenloom.hub.card import CODEC, JUDGE, has_codec
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -28,8 +30,6 @@ Tell = Callable[[Any, "str | None"], None]
 """Told what came of a work: an array, or what went wrong."""
 
 OPENER = "tokenloom.engine.works:open_works"
-CODEC, JUDGE = "codec", "judge"
-"""Subfolders of a picture model's folder."""
 FEW, MANY = 1, 8
 """Pictures in one piece of work: while models have steps to do, and while they have none."""
 GROWN = 4
@@ -85,11 +85,6 @@ class TorchHands:
             self._judge = open_judge(self._folder / JUDGE)
         scores: np.ndarray = self._judge.scores(texts, pictures)
         return scores
-
-
-def has_codec(path: str | Path) -> bool:
-    """Whether a model's path is a folder with a codec in it."""
-    return (Path(path) / CODEC / "config.json").is_file()
 
 
 def works_bytes(path: str | Path) -> int:

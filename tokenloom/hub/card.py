@@ -10,6 +10,10 @@ from typing import Any
 
 LICENCE = re.compile(r"^license:[ \t]*[\"']?([\w.+ -]+?)[\"']?[ \t]*\r?$", re.MULTILINE)
 MAX_BYTES = 8 << 20
+CODEC, JUDGE = "codec", "judge"
+"""Subfolders of a picture model: what turns its codes into pixels, and what compares words with pictures."""
+PICTURES = ("draw", "edit", "restyle", "describe")
+"""What a picture model does."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,13 @@ def card_of_folder(folder: Path) -> Card:
         _json(folder / "tokenizer_config.json").get("chat_template")
     )
     known = context if isinstance(context, int) and not isinstance(context, bool) else 0
-    return Card(licence[1] if licence else "", known, abilities(chats), _languages(readme))
+    does = PICTURES if has_codec(folder) else abilities(chats)
+    return Card(licence[1] if licence else "", known, does, _languages(readme))
+
+
+def has_codec(path: str | Path) -> bool:
+    """Whether a model's path is that of a picture model: a folder with a codec in it."""
+    return (Path(path) / CODEC / "config.json").is_file()
 
 
 def abilities(chats: bool) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 The rule. Weights as safetensors with a config.json are taken first. Else a GGUF file: the one that was asked
 for (by file name or block type), the only one, the one named Q4_K_M, or the one named Q8_0; where that
 decides nothing the choices are listed. Split GGUF files, projectors and importance matrices are no choices.
-Pickles are never taken.
+Pickles are never taken. Beside the weights of a picture model its codec and judge are taken, which lie
+in folders of these names.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Literal
 
+from tokenloom.hub.card import CODEC, JUDGE
 from tokenloom.hub.store import PICKLES, SPLIT, PullError
 
 PREFERRED = ("Q4_K_M", "Q8_0")
@@ -37,10 +39,23 @@ def choose(repo: str, files: Sequence[str], choice: str = "") -> tuple[Literal["
         shards = [f for f in weights if f != "model.safetensors"]
         if shards and "model.safetensors.index.json" not in top:
             raise PullError(f"{repo} has its weights in shards without model.safetensors.index.json")
-        return "hub", [*sorted(small), *(sorted(shards) or weights), *papers]
+        return "hub", [*sorted(small), *(sorted(shards) or weights), *papers, *_parts(files)]
     if ggufs and not choice:
         return "gguf", [_preferred(repo, ggufs), *papers]
     raise PullError(_why_not(repo, files, top))
+
+
+def _parts(files: Sequence[str]) -> list[str]:
+    """The files of a picture model's codec and judge; none where there is no codec."""
+    if f"{CODEC}/config.json" not in files:
+        return []
+    found = [(PurePosixPath(file).parts, file) for file in files]
+    return sorted(
+        file
+        for parts, file in found
+        if len(parts) == 2 and parts[0] in (CODEC, JUDGE) and PLAIN.fullmatch(parts[1])
+        if parts[1].endswith(SMALL) or parts[1] == "model.safetensors"
+    )
 
 
 def _is_model_gguf(file: str) -> bool:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from tokenloom.hub.card import CODEC, JUDGE
 from tokenloom.hub.choose import choose
 from tokenloom.hub.hashes import git_hash_of, sha256_of
 from tokenloom.hub.store import PullError, check_space, partial_of, read_record, write_record
@@ -34,7 +35,9 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        return PurePosixPath(self.path).name
+        """Where it lies in the model's folder: a codec's and a judge's file in theirs."""
+        path = PurePosixPath(self.path)
+        return str(path) if path.parts[0] in (CODEC, JUDGE) and len(path.parts) == 2 else path.name
 
     @property
     def hash(self) -> str:
@@ -104,9 +107,10 @@ def _part_size(folder: Path, file: RemoteFile) -> int:
 
 def _drop_strays(folder: Path, files: list[RemoteFile], have: dict[str, str]) -> None:
     """Deletes what an earlier pull of another commit or choice left."""
-    keep = {_part(folder, f).name for f in files} | {f.name for f in files if have.get(f.name) == f.hash}
-    for path in folder.iterdir():
-        if path.name not in keep and path.is_file():
+    keep = {_part(folder, f) for f in files}
+    keep |= {folder / f.name for f in files if have.get(f.name) == f.hash}
+    for path in list(folder.rglob("*")):
+        if path not in keep and path.is_file():
             path.unlink()
 
 
@@ -118,6 +122,7 @@ def _fetch(repo: str, commit: str, file: RemoteFile, folder: Path, report: Calla
     from tokenloom.hub.transfer import download
 
     part = _part(folder, file)
+    part.parent.mkdir(exist_ok=True)
     if _part_size(folder, file) > file.size:
         part.unlink()
     with part.open("ab") as sink:

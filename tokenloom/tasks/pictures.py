@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tokenloom.engine.request import Request, Sampling
-from tokenloom.engine.works import CODEC, JUDGE, has_codec
+from tokenloom.hub.card import CODEC, JUDGE, has_codec
 from tokenloom.hub.sampling import recommended
 from tokenloom.tokens.image import LANGUAGES, STYLES, Ask, PictureTokens, codec_shape, masked_codes
 from tokenloom.weights.tokenizer_files import json_object

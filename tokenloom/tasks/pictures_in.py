@@ -8,8 +8,10 @@ says; their size is read from the head before anything is unpacked.
 from __future__ import annotations
 
 import io
+import stat
 import struct
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
@@ -29,6 +31,16 @@ MIN_SHARE = 128
 
 class BadPicture(ValueError):
     """What was given is no picture that can be used; the message says which, why, and what is allowed."""
+
+
+def read_picture(path: Path) -> bytes:
+    """The bytes of a picture's file; BadPicture for one that is too large or no file, OSError as it comes."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise BadPicture(f"{path}: found no file; allowed: {_formats()}")
+    if found.st_size > MAX_BYTES:
+        raise BadPicture(f"{path}: found {found.st_size} bytes; allowed: at most {MAX_BYTES}")
+    return path.read_bytes()
 
 
 def open_picture(data: bytes, name: str = "image") -> Image:
@@ -56,8 +68,8 @@ def open_picture(data: bytes, name: str = "image") -> Image:
             image = ImageOps.exif_transpose(image)
     except Image.UnidentifiedImageError:
         raise BadPicture(f"{name}: found no picture; allowed: {_formats()}") from None
-    except Image.DecompressionBombError as error:
-        raise BadPicture(f"{name}: found a picture that is too large: {error}") from None
+    except Image.DecompressionBombError:
+        raise BadPicture(f"{name}: found far too many pixels; allowed: {_most()}") from None
     except (
         OSError,
         SyntaxError,
@@ -78,13 +90,14 @@ def _formats() -> str:
     return "PNG, JPEG, WebP, GIF or BMP"
 
 
+def _most() -> str:
+    return f"at most {MAX_SIDE} a side, {MAX_PIXELS} in all"
+
+
 def _check_size(image: Image, name: str) -> None:
     width, height = image.size
     if width < 1 or height < 1 or max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise BadPicture(
-            f"{name}: found {width} x {height} pixels; allowed: at most {MAX_SIDE} a side, "
-            f"{MAX_PIXELS} in all"
-        )
+        raise BadPicture(f"{name}: found {width} x {height} pixels; allowed: {_most()}")
 
 
 def _rgba(image: Image) -> Image:
