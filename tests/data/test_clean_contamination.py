@@ -75,6 +75,25 @@ def test_pieces_shorter_than_what_is_cut_around_go() -> None:
     assert cut(QUESTION + " a short end", find(QUESTION + " a short end", sets), RULES) == []
 
 
+@pytest.mark.parametrize("around", [0, 1, 37, 200])
+def test_no_word_is_cut_apart(around: int) -> None:
+    rules = Contamination(around=around)
+    text = " ".join(ENGLISH.split()) + " " + QUESTION + " " + " ".join(ENGLISH.split())
+    pieces = cut(text, find(text, [evaluation("quiz", [QUESTION], rules)]), rules)
+    assert len(pieces) == 2
+    assert all(pieces)
+    assert pieces[0].split() == ENGLISH.split()[: len(pieces[0].split())]
+    assert pieces[1].split() == ENGLISH.split()[-len(pieces[1].split()) :]
+    gone = len(text) - sum(map(len, pieces))
+    assert 2 * around + 80 <= gone <= 2 * around + len(QUESTION) + 4 * 20
+
+
+def test_chinese_is_cut_where_it_is_said() -> None:
+    text = "甲" * 500 + GAOKAO + "乙" * 500
+    pieces = cut(text, find(text, [evaluation("gaokao", [GAOKAO], RULES)]), RULES)
+    assert pieces == ["甲" * 300, "乙" * 301]  # the question's full stop is no part of the run
+
+
 def test_without_sets_there_is_no_step() -> None:
     assert "contamination" not in {s.name for s in steps(clean_settings())}
 
@@ -82,3 +101,7 @@ def test_without_sets_there_is_no_step() -> None:
 def test_limits_that_cross_are_refused() -> None:
     with pytest.raises(ValueError, match=r"clean\.contamination\.min_words: found 20; allowed is 1 to 13"):
         Contamination(min_words=20)
+    with pytest.raises(ValueError, match=r"clean\.contamination\.around: found -1; allowed is 0 or more"):
+        Contamination(around=-1)
+    with pytest.raises(ValueError, match=r"clean\.contamination\.max_pieces: found 0; allowed is 1 or more"):
+        Contamination(max_pieces=0)

@@ -154,6 +154,7 @@ def test_chinese(reason: str, text: str) -> None:
 
 
 def test_chinese_boilerplate_lines_go() -> None:
+    assert chinese("版权所有\n", Chinese(min_characters=0, min_common=0))[1] == "no_lines"
     text, reason = chinese(CHINESE + "版权所有，未经许可不得转载。\n", Chinese())
     assert (text.rstrip(), reason) == (CHINESE.rstrip(), None)
 

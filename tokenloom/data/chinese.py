@@ -72,6 +72,8 @@ def chinese(text: str, rules: Chinese) -> tuple[str, str | None]:
 
 def _lines(text: str, rules: Chinese) -> str | None:
     lines = [line for line in text.split("\n") if line.strip()]
+    if not lines:
+        return "no_lines"
     if sum(line.rstrip().endswith(LINE_ENDS) for line in lines) / len(lines) < rules.min_ended_lines:
         return "lines_without_end"
     if sum(len(line.strip()) <= rules.short_line for line in lines) / len(lines) > rules.max_short_lines:

@@ -17,6 +17,9 @@ import numpy as np
 from tokenloom.data.repetition import MOSTLY_HAN
 from tokenloom.data.spans import I64, U64, folded, windows
 
+WORD = 40
+"""Characters to look for the end of a word; Chinese has no spaces to find."""
+
 
 @dataclass(frozen=True)
 class Contamination:
@@ -46,6 +49,9 @@ class Contamination:
             low, high = getattr(self, least), getattr(self, most)
             if not 1 <= low <= high:
                 raise ValueError(f"clean.contamination.{least}: found {low}; allowed is 1 to {high} ({most})")
+        for name, few in (("around", 0), ("max_pieces", 1)):
+            if (found := getattr(self, name)) < few:
+                raise ValueError(f"clean.contamination.{name}: found {found}; allowed is {few} or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +118,27 @@ def _members(hashes: U64, runs: U64) -> I64:
 
 
 def cut(text: str, found: Iterable[Found], rules: Contamination) -> list[str]:
-    """The pieces of a text that are left, each at least `around` characters; cuts go from space to space."""
+    """The pieces of a text that are left, each at least `around` characters; no word of up to 40 characters
+    is cut apart."""
     pieces: list[str] = []
     start = 0
     for first, last in sorted(place for f in found for place in f.places):
-        if (end := first - rules.around) > start:
+        if (end := _before(text, first - rules.around)) > start:
             pieces.append(text[start:end])
-        start = max(start, last + rules.around)
+        start = max(start, _behind(text, last + rules.around))
     pieces.append(text[start:])
-    return [p for p in (piece.strip() for piece in pieces) if len(p) >= rules.around]
+    return [p for p in (piece.strip() for piece in pieces) if len(p) >= max(rules.around, 1)]
+
+
+def _before(text: str, at: int) -> int:
+    """The last white space before a place, or the place itself where there is none near."""
+    if at <= 0 or text[at - 1].isspace() or text[at].isspace():
+        return at
+    return next((i for i in range(at - 1, max(0, at - WORD) - 1, -1) if text[i].isspace()), at)
+
+
+def _behind(text: str, at: int) -> int:
+    """The next white space from a place on, or the place itself where there is none near."""
+    if at >= len(text) or text[at - 1].isspace():
+        return at
+    return next((i for i in range(at, min(len(text), at + WORD)) if text[i].isspace()), at)

@@ -34,7 +34,7 @@ HELD = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """N words of a text of `n_characters`: hash, first character, character after the last."""
+    """N words of a text: hash, first character, character after the last."""
 
     hashes: U64
     starts: I64
@@ -43,7 +43,6 @@ class Spans:
     """True where a word holds a letter."""
     solid: Mask
     """True where a word holds a letter or digit, that is, where it is more than punctuation."""
-    n_characters: int
     n_han: int
     n_letters: int
     """Letters and digits of all scripts, Han among them."""
@@ -92,11 +91,6 @@ def hash_words(each: Sequence[str]) -> U64:
             raise ValueError(f"word: found {word!r}; allowed is one word without spaces")
         found[i] = spans.hashes[0]
     return found
-
-
-def is_han(character: str) -> bool:
-    """True for one CJK ideograph, simplified or traditional."""
-    return bool(_classes()[min(ord(character), TABLE - 1)] == HAN)
 
 
 def _mix(x: U64) -> U64:
@@ -191,7 +185,7 @@ def _cut(text: str, *, fold: bool) -> Spans:
     hashes = _mix((sums[ends] - sums[starts]) * back[starts])
     alpha = _among(_letters().take(codes, mode="clip"), starts, ends)
     solid = _among(letters, starts, ends)
-    return Spans(hashes, starts, ends, alpha, solid, size, int(han.sum()), int(letters.sum()))
+    return Spans(hashes, starts, ends, alpha, solid, int(han.sum()), int(letters.sum()))
 
 
 def _among(mask: Mask, starts: I64, ends: I64) -> Mask:
