@@ -240,6 +240,29 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pyte
     assert parts.trainer.step_number == 1
 
 
+def test_a_step_saved_again_is_the_old_checkpoint_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = assemble(tiny_recipe(tmp_path))
+    parts.trainer.step()
+    place = parts.trainer.save(tmp_path / "c", {"n": 1}, keep=1)
+    plain = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if target == place and self.suffix == ".part":
+            raise OSError(28, "No space left on device")
+        return plain(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", rename)
+        with pytest.raises(OSError, match="No space left"):
+            parts.trainer.save(tmp_path / "c", {"n": 2}, keep=1)
+    assert parts.trainer.load(place) == {"n": 1}
+    parts.trainer.save(tmp_path / "c", {"n": 2}, keep=1)
+    assert parts.trainer.load(place) == {"n": 2}
+    assert list((tmp_path / "c").iterdir()) == [place]
+
+
 def test_a_checkpoint_cut_short_is_refused(tmp_path: Path) -> None:
     parts = assemble(tiny_recipe(tmp_path))
     parts.trainer.step()

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from tokenloom.config import put_folder
+
 SCHEMA = 1
 STATE = "state.json"
 WEIGHTS, AVERAGE, OPTIMISERS = "weights.safetensors", "average.safetensors", "optimisers.safetensors"
@@ -64,9 +66,7 @@ def save_checkpoint(
         (beside / STATE).write_text(json.dumps(state), encoding="utf-8")
         for name in [*files, STATE]:
             _flush(beside / name)
-        if place.exists():
-            shutil.rmtree(place)
-        beside.rename(place)
+        put_folder(beside, place)
     except (OSError, SafetensorError) as error:
         raise OSError(f"checkpoint {place} was not written, earlier ones are kept: {error}") from error
     finally:

@@ -15,9 +15,10 @@ from tokenloom.tokens.text import Tokenizer
 from tokenloom.train.sets import Document, kept_shards, named_shards
 
 PYDOC = "Python's language reference (pydoc)"
-MOST_BYTES = 40_000
+MOST = 40_000
+"""Characters in all."""
 LONGEST = 4_000
-"""Bytes of one document."""
+"""Characters of one document."""
 
 
 def watched(paths: Sequence[str], tokenizer: Tokenizer) -> tuple[list[Shards], str]:
@@ -37,7 +38,7 @@ def _pydoc() -> list[str]:
     texts: list[str] = []
     for name in sorted(topics):
         text = topics[name][:LONGEST]
-        if sum(len(t) for t in texts) + len(text) > MOST_BYTES:
+        if sum(len(t) for t in texts) + len(text) > MOST:
             break
         texts.append(text)
     return texts

@@ -7,14 +7,13 @@ Tokenloom's home by their content, so a run that goes on finds the same ones.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tokenloom.config import home
+from tokenloom.config import home, new_folder
 from tokenloom.data.conversations import Dropped, read_conversations
 from tokenloom.data.manifest import MANIFEST
 from tokenloom.data.shards import Shards, ShardWriter, open_shards
@@ -81,15 +80,14 @@ def kept_shards(documents: Sequence[Document], tokenizer: Tokenizer) -> Shards:
         digest.update(b"" if document.learned is None else np.packbits(document.learned).tobytes())
     place = home() / "sets" / digest.hexdigest()[:32]
     if not (place / MANIFEST).is_file():
-        beside = place.with_name(f".{place.name}.part")
-        shutil.rmtree(beside, ignore_errors=True)
         masked = any(document.learned is not None for document in documents)
-        with ShardWriter(
-            beside, tokenizer_hash=tokenizer.hash, vocab_size=tokenizer.vocab_size, masked=masked
-        ) as writer:
+        with (
+            new_folder(place) as beside,
+            ShardWriter(
+                beside, tokenizer_hash=tokenizer.hash, vocab_size=tokenizer.vocab_size, masked=masked
+            ) as writer,
+        ):
             for document in documents:
                 writer.add(document.ids, document.learned, n_bytes=document.n_bytes)
             writer.finish()
-        shutil.rmtree(place, ignore_errors=True)
-        beside.rename(place)
     return open_shards(place)
