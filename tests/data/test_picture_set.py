@@ -282,10 +282,10 @@ def test_one_command_makes_all_and_goes_on(place: Path, tmp_path: Path) -> None:
     asked += ["-n", "70", "--held-out", "10", "--workers", "1", "--captions", "500", "--vocab-size", "400"]
     first = CliRunner().invoke(app, asked, catch_exceptions=False)
     facts = json.loads(first.stdout.splitlines()[-1])
-    sets = ["train", "held_new", "held_emoji", "held_pairs", "held_combinations", "held_style"]
+    sets = ["train", *(f"held/{name}" for name in ("new", "emoji", "pairs", "combinations", "style"))]
     assert list(facts["sets"]) == sets
     assert [facts["sets"][name]["examples"] for name in sets] == [70, 10, 10, 10, 10, 10]
-    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == sorted([*sets, "tokenizer"])
+    assert sorted(path.name for path in (tmp_path / "p").iterdir()) == ["held", "tokenizer", "train"]
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "p").rglob("*") if path.is_file()}
     again = json.loads(CliRunner().invoke(app, asked, catch_exceptions=False).stdout.splitlines()[-1])
     assert all(one["seconds"] == 0 for one in again["sets"].values())
@@ -343,12 +343,14 @@ def test_residual_codes_and_other_grids(place: Path, sprites: Sprites, tmp_path:
 
 
 def test_a_trained_model_opens_with_its_ranges(place: Path, written: Shards, tmp_path: Path) -> None:
+    few = write_picture_set(plan(place, 9, split="emoji"), tmp_path / "few")
+    held = [str(few.folder), str(written.folder)]
     recipe = fill(
         Recipe,
         {
             "name": "tiny-painter",
             "model": {"n_layer": 1, "dim": 32, "n_head": 2, "tokenizer": str(place / "tokenizer")},
-            "data": {"train": [str(written.folder)], "held_out": [str(written.folder)], "context": 224},
+            "data": {"train": [str(written.folder)], "held_out": held, "context": 224},
             "optim": {"lr": 0.01, "warmup": 1},
             "run": {
                 "steps": 2, "rows": 2, "batch_tokens": 448, "dtype": "float32", "threads": 1, "device": "cpu",
@@ -357,7 +359,9 @@ def test_a_trained_model_opens_with_its_ranges(place: Path, written: Shards, tmp
         },
     )  # fmt: skip
     run, outcome = train(recipe)
-    assert set(outcome.last) == {"held_out_loss"}
+    losses = [outcome.last[name] for name in ("held_out_loss_few", "held_out_loss_written", "held_out_loss")]
+    assert len(outcome.last) == 3
+    assert min(losses[:2]) < losses[2] < max(losses[:2])
     tokens = PictureTokens.open(run / "model", 64)
     made = PictureTokens.open(place / "tokenizer", 64)
     assert (tokens.vocabulary, tokens.context) == (made.vocabulary, 224)

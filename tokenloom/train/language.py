@@ -5,7 +5,7 @@ Not the putting together (train.start), which this only turns into what every ru
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,10 @@ class LanguageRun:
 
     def _evaluate(self) -> dict[str, float]:
         parts = self.parts
-        figures = self._measure(parts.held_out, self.recipe.run.eval_tokens) if parts.held_out else {}
+        names = [Path(path).stem for path in self.recipe.data.held_out]
+        names = names if len(set(names)) == len(names) > 1 else []
+        most = self.recipe.run.eval_tokens
+        figures = self._measure(parts.held_out, most, names) if parts.held_out else {}
         if parts.watched is not None:
             figures["watched_bits_per_byte"] = self._watch()
         return figures
@@ -77,8 +80,9 @@ class LanguageRun:
             plain(parts.model), parts.tokenizer, run.samples, run.sample_tokens, self.recipe.seed
         )
 
-    def _measure(self, sets: list[Shards], most: int) -> dict[str, float]:
-        return held_out(self.parts.objective, "model", sets, self.sizes.context, self.sizes.rows, most)
+    def _measure(self, sets: list[Shards], most: int, names: Sequence[str] = ()) -> dict[str, float]:
+        sizes = self.sizes
+        return held_out(self.parts.objective, "model", sets, sizes.context, sizes.rows, most, names)
 
     def _watch(self) -> float:
         assert self.parts.watched is not None
