@@ -197,6 +197,23 @@ def test_a_signal_ends_a_run_with_a_checkpoint(tmp_path: Path) -> None:
         assert [p.name for p in checkpoints(folder.checkpoints)] == ["step-00000004"]
 
 
+def test_a_signal_in_the_last_step_leaves_a_finished_run(tmp_path: Path) -> None:
+    recipe = tiny_recipe(tmp_path, **{"run.steps": 3})
+    parts = assemble(recipe)
+    from tokenloom.train.fit import fit
+    from tokenloom.train.progress import TrainingBar
+    from tokenloom.train.run import RunFolder
+
+    def evaluate() -> dict[str, float]:
+        signal.raise_signal(signal.SIGINT)
+        return {"held_out_loss": 1.0}
+
+    with RunFolder.create("r", "", tmp_path / "runs") as folder, TrainingBar(3) as bar:
+        outcome = fit(parts.trainer, folder, recipe.run, bar, evaluate)
+        assert (outcome.why, outcome.step, outcome.finished) == ("done", 3, True)
+        assert [p.name for p in checkpoints(folder.checkpoints)] == ["step-00000003"]
+
+
 def test_a_batch_that_is_no_number_stops_the_run_and_is_kept(tmp_path: Path) -> None:
     recipe = tiny_recipe(tmp_path, **{"run.save_every": 2})
     parts = assemble(recipe)

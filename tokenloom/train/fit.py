@@ -121,7 +121,7 @@ def fit(
             journal.log(_line(step, state) | told | line)
             if run.patience and state.worse >= run.patience:
                 why = "patience"
-            elif stop:
+            elif stop and not last:
                 why = "interrupted"
             elif run.minutes and time.monotonic() - begun > 60 * run.minutes and not last:
                 why = "minutes"

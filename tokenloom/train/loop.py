@@ -25,7 +25,7 @@ from tokenloom.train.scale import Sizes
 
 
 class NotFinite(RuntimeError):
-    """Loss or gradient of a step is no number. `batch` caused it; the weights are those before the step."""
+    """Loss or gradient of a step is no number. `batch` caused it; the player's weights are those before."""
 
     def __init__(self, message: str, step: int, batch: Any) -> None:
         super().__init__(message)
