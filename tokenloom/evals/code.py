@@ -1,6 +1,6 @@
 """pass@k: the chance that one of k programs a model writes passes a problem's tests.
 
-Not the running of programs (sandbox.py) and not the writing (compute.Writer). Problems are JSON lines in
+Not the running of programs (sandbox.py) and not the writing (write.py). Problems are JSON lines in
 HumanEval's form: prompt, test, entry_point, task_id. Source: Chen et al. 2021, arXiv:2107.03374, section 2.1.
 """
 
