@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tokenloom.data.picture_words import nouns
+from tokenloom.data.scene_edits import HATS
 from tokenloom.data.sprite_packages import describe_colours
 from tokenloom.data.sprites import SIDE, Sprite, Sprites
 
@@ -28,18 +31,25 @@ def drawn(shape: int, colour: tuple[int, int, int], style: int) -> np.ndarray:
     return picture
 
 
-def drawn_sprites(known: int = 120, others: int = 60) -> Sprites:
-    """`known` of the well-known things and `others` that are not, each in four styles."""
-    hexcodes = [(noun.hexcodes[0], noun.key, noun.zh) for noun in nouns().values()][:known]
+def drawn_sprites(others: int = 60) -> Sprites:
+    """Every second of the well-known things, all hats, and `others` that are not known, in four styles."""
+    known = [n for i, n in enumerate(nouns().values()) if i % 2 == 0 or n.key in HATS]
+    hexcodes = [(noun.hexcodes[0], noun.key, noun.zh) for noun in known]
     hexcodes += [(f"{0xE000 + i:x}", f"odd thing {i}", f"怪东西{i}") for i in range(others)]
+    looks = len(_COLOURS) * 2  # shapes and colours repeat after so many
     sprites, pixels = [], []
     for style, name in enumerate(STYLES):
-        for row, (hexcode, en, zh) in enumerate(hexcodes):
-            picture = drawn(row, _COLOURS[row % len(_COLOURS)], style)
+        pictures = [drawn(look, _COLOURS[look % len(_COLOURS)], style) for look in range(looks)]
+        models = []
+        for picture in pictures:
             ys, xs = np.nonzero(picture[..., 3])
             box = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
-            group = "animals-nature" if row < known else "symbols"
-            sprite = Sprite(hexcode, name, en, zh, (), (), group, "", box)
-            sprites.append(describe_colours(sprite, picture))
-            pixels.append(picture)
+            known_one = known[0].hexcodes[0]
+            sprite = Sprite(known_one, name, "", "", (), (), "animals-nature", "", box)
+            models.append(describe_colours(sprite, picture))
+        for row, (hexcode, en, zh) in enumerate(hexcodes):
+            model = replace(models[row % looks], hexcode=hexcode, en=en, zh=zh)
+            odd = replace(model, group="symbols", paint=None, colours=())
+            sprites.append(model if row < len(known) else odd)
+            pixels.append(pictures[row % looks])
     return Sprites(sprites, np.stack(pixels))

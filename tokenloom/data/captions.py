@@ -7,14 +7,14 @@ always, places and sizes mostly, a thing's own colour sometimes. Not a grammar: 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import lru_cache
 from random import Random
 
 from tokenloom.data.picture_record import Ground, Record, Thing
-from tokenloom.data.picture_words import LANGS, Lang, Noun, noun_of, word, words
+from tokenloom.data.picture_words import LANGS, Lang, noun_of, word, words
 
-_NOT_AN = ("unicorn", "ufo", "one", "u", "euro")
+_NOT_AN = ("unicorn", "ufo", "one", "euro")
+_AN = ("hour",)
 
 
 def caption(record: Record, lang: Lang, rng: Random) -> str:
@@ -38,7 +38,8 @@ def phrase(thing: Thing, lang: Lang, rng: Random, *, own: float = 0.4) -> str:
 
 def article(text: str) -> str:
     """`text` with a or an before it."""
-    an = text[:1].lower() in "aeiou" and not text.lower().startswith(_NOT_AN)
+    low = text.lower()
+    an = low.startswith(_AN) or (low[:1] in tuple("aeiou") and not low.startswith(_NOT_AN))
     return f"{'an' if an else 'a'} {text}"
 
 
@@ -104,11 +105,7 @@ def _chinese_thing(thing: Thing, colour: str | None, rng: Random) -> str:
     if colour:
         hue = word("colours", colour, "zh")
         name = f"{hue}{name}" if rng.random() < 0.3 and not thing.size else f"{hue}色的{name}"
-    return f"{word('counts', str(thing.count), 'zh')}{_measure(noun, thing)}{name}"
-
-
-def _measure(noun: Noun, thing: Thing) -> str:
-    return noun.measure
+    return f"{word('counts', str(thing.count), 'zh')}{noun.measure}{name}"
 
 
 def _chinese(record: Record, rng: Random) -> str:
@@ -190,12 +187,10 @@ def _style_patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
         spelled = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
         named = rf"(?:{spelled})"
         pattern = (
-            rf"[,，]?\s*(?:\b(?:in|of)\s+)?(?:\b(?:the|a)\s+)?(?<![a-z]){named}[\s-]+style\b|"
+            rf"[,，]?\s*(?:\bin\s+(?:the\s+|a\s+)?)?(?<![a-z]){named}[\s-]+style\b|"
+            rf"[,，]?\s*\bin\s+the\s+style\s+of\s+{named}\b|"
             rf"[,，]?\s*用?{named}\s*(?:的)?(?:风格|样式)的?|"
             rf"[,，]\s*{named}\s*$"
         )
         found.append((style, re.compile(pattern, re.IGNORECASE)))
     return tuple(found)
-
-
-Speaker = Callable[[Record, Lang, Random], str]

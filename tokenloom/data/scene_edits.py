@@ -74,13 +74,16 @@ def changed(sprites: Sprites, scene: Scene, kind: EditKind | None = None) -> Cha
 def _finish(
     kind: EditKind, before: Scene, after: Scene, said: Thing | None, rng: Random, *, spare: bool = True
 ) -> Change | None:
-    """The pair with its mask: all places that differ, at times some more, at least LEAST of them."""
+    """The pair with its mask: the places that differ, a box around them, or some more; at least LEAST."""
     differs = (before.pixels != after.pixels).any(-1)
     places = differs.reshape(SIZE // PLACE, PLACE, SIZE // PLACE, PLACE).any((1, 3))
     if not places.any() or places.mean() > 0.75:
         return None
-    if spare and rng.random() < 0.5:
+    shape = rng.choice(("exact", "grown", "box")) if spare else "exact"
+    if shape == "grown":
         places = _grown(places)
+    elif shape == "box":
+        places = places.any(1)[:, None] & places.any(0)
     while places.sum() < LEAST:
         places = _grown(places)
     mask = places.repeat(PLACE, 0).repeat(PLACE, 1)

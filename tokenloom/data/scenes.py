@@ -96,9 +96,9 @@ def _put(canvas: NDArray[np.uint8], sprite: NDArray[np.uint8], slot: Slot) -> No
 def alike(sprites: Sprites, scene: Scene, style: str) -> Scene | None:
     """The same scene drawn with another style's sprites, or None where that cannot be.
 
-    It cannot where that style lacks one of the emoji, cannot take one of the colours, or where the split of
-    the scene forbids a (thing, style) pair: then a training pair would show what is held out. For a held-out
-    split the twin may be of any split but an unseen style.
+    It cannot where that style lacks one of the emoji, cannot take one of the colours, or has the ground's
+    colour there; nor, for training, where a (thing, style) pair is held out. For a held-out split the twin
+    may be of any split.
     """
     record = scene.record
     things = []
@@ -110,6 +110,8 @@ def alike(sprites: Sprites, scene: Scene, style: str) -> Scene | None:
         if thing.recoloured and thing.colour not in paintable(sprites, sprite, checked("style")):
             return None
         colour = thing.colour if thing.recoloured else sprite.colour
+        if colour is not None and colour == record.ground.colour:  # it would not be seen
+            return None
         things.append(replace(thing, sprite=row, colour=colour))
     if record.relation == "on":
         boxes = [sprites.sprites[thing.sprite].box for thing in things]
