@@ -44,7 +44,8 @@ _DRAFTS = Annotated[
     typer.Option(
         "--drafts",
         help="With --poem: how many drafts of each poem are written side by side; the one that keeps most "
-        "rules of its form is taken. 4 when not given.",
+        "rules of its form is taken. 4 when not given; they take about twice as long as one, some hundredths "
+        "of a second more.",
         show_default=False,
     ),
 ]
