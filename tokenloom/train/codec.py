@@ -76,14 +76,14 @@ class CodecObjective:
         count = len(made)
         squared = over_white(made.detach(), turn.wanted)
         figures = {"psnr": float(-10 * torch.log10(squared).mean())}
-        far = reconstruction(made, turn.wanted, turn.ground, self.weights).mean() + found.loss
+        far = reconstruction(made, turn.wanted, turn.ground, self.weights).mean()
         if not turn.plays:
-            return far * count, count, figures
+            return (far + found.loss) * count, count, figures
         assert self.adversary is not None
         with self._autocast(turn):
             pleased = self.adversary.convincing(turn.wanted, made).mean()
             loss, weight = self.adversary.balanced(far, pleased, made, self.codec.last.weight)
-        return loss * count, count, figures | {"convincing": float(pleased.detach()), "adapted": weight}
+        return (loss + found.loss) * count, count, figures | {"convincing": float(pleased.detach()), "adapted": weight}
 
     def _adversary(self, turn: Turn) -> tuple[torch.Tensor, int, Figures]:
         if not turn.plays:

@@ -27,7 +27,7 @@ from tokenloom.train.codec import CodecObjective, over_white
 from tokenloom.train.fit import JUDGED, Evaluation, Outcome, Samples
 from tokenloom.train.kinds import Pace
 from tokenloom.train.loop import Trainer
-from tokenloom.train.pictures import MadePictures, Pictures
+from tokenloom.train.pictures import MadePictures, Mix, Pictures
 from tokenloom.train.recipe import Recipe, RunPart
 from tokenloom.train.scale import Sizes, resolved
 
@@ -176,9 +176,8 @@ def codec_run(recipe: Recipe) -> CodecRun:
     found = _sizes(recipe)
     part = recipe.pictures
     sprites = open_sprites(Path(part.sprites).expanduser())
-    pictures = MadePictures(
-        sprites, recipe.codec.size, found.rows, recipe.seed, part.scenes, part.scene_share, part.held_out
-    )
+    mix = Mix(part.scenes, part.scene_share, part.drawn, part.drawn_share)
+    pictures = MadePictures(sprites, recipe.codec.size, found.rows, recipe.seed, mix, part.held_out)
     torch.manual_seed(recipe.seed)
     codec = ImageCodec(recipe.codec).to(device)
     adversary = _adversary(recipe, found.steps)

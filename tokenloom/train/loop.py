@@ -19,7 +19,7 @@ from torch import nn
 
 from tokenloom.train.checkpoint import load_checkpoint, save_checkpoint
 from tokenloom.train.objective import Figures, Objective
-from tokenloom.train.optim import make_optimisers, rate
+from tokenloom.train.optim import SHARE, make_optimisers, rate
 from tokenloom.train.recipe import OptimPart
 from tokenloom.train.scale import Sizes
 
@@ -94,7 +94,7 @@ class Trainer:
             figures |= more
             for optimiser in self.optimisers[player]:
                 for group in optimiser.param_groups:
-                    group["lr"] = lr
+                    group["lr"] = lr * group.get(SHARE, 1.0)
                 optimiser.step()
                 optimiser.zero_grad(set_to_none=True)
         if self.decay:

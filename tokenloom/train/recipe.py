@@ -73,7 +73,9 @@ class OptimPart:
     """How weights move."""
 
     kind: Literal["muon", "adamw"] = "muon"
-    """muon: Muon for the layers' matrices, AdamW for the rest; adamw: AdamW for all."""
+    """muon: Muon for the layers' matrices and kernels, AdamW for the rest; adamw: AdamW for all."""
+    adamw_share: float = 1.0
+    """muon: AdamW's learning rate as a share of Muon's."""
     lr: float = 0.0
     """Peak learning rate; 0 = by rule (see train.scale)."""
     weight_decay: float = 0.1
@@ -119,9 +121,14 @@ class PicturesPart:
     sprites: str = ""
     """Folder of sprites (`loom data sprites`)."""
     scenes: int = 20_000
-    """Composed scenes that are drawn before the first step and kept in memory; 64-pixel pictures only."""
+    """Composed scenes that are made before the first step and kept in memory; 64-pixel pictures only."""
     scene_share: float = 0.4
     """Share of the pictures that are scenes; the others are single sprites, moved and mirrored."""
+    drawn: int = 6_000
+    """Pictures by other hands that are made before the first step and kept: shapes and lines drawn at random,
+    and sprites redrawn in flat colours with outlines."""
+    drawn_share: float = 0.2
+    """Share of the pictures that are those."""
     held_out: int = 256
     """Pictures of emoji kept out of training that an evaluation looks at; as many of the unseen style."""
 
@@ -143,6 +150,37 @@ class AdversaryPart:
 
 
 @dataclass(frozen=True)
+class JudgePart:
+    """match: the dual encoder of captions and pictures, and what it learns from."""
+
+    sprites: str = ""
+    """Folder of sprites (`loom data sprites`), from which its pictures are composed."""
+    tokenizer: str = ""
+    """Folder of the tokenizer whose text ids captions become."""
+    codec: str = ""
+    """Folder of a codec; half of the damaged pictures go through it. Empty = they are blurred or noisy."""
+    damaged: float = 0.5
+    """Share of the pictures that are damaged as drawing may leave them."""
+    again: int = 1
+    """How often a composed picture comes, each time with other words and other damage."""
+    held_out: int = 256
+    """Pairs of each split that an evaluation looks at, in batches of 64; 0 = no evaluation."""
+    context: int = 48
+    """Ids of a caption that are read."""
+    out: int = 128
+    """Width of the common space."""
+    text_layers: int = 2
+    text_dim: int = 160
+    text_heads: int = 4
+    widths: tuple[int, ...] = (64, 128, 160)
+    """Channels of the picture tower's stages."""
+    blocks: tuple[int, ...] = (2, 2, 1)
+    """Residual blocks of the stages."""
+    hidden: int = 192
+    """Width between the last grid of features and the common space."""
+
+
+@dataclass(frozen=True)
 class RunPart:
     """How long, how large, how often."""
 
@@ -153,7 +191,8 @@ class RunPart:
     batch_tokens: int = 0
     """Ids of one optimizer step, pictures for a codec; 0 = by rule."""
     rows: int = 8
-    """Rows of one forward pass, pictures for a codec; a step takes as many passes as batch_tokens needs."""
+    """Rows of one forward pass, pictures for a codec, pairs for match; a step takes as many passes as
+    batch_tokens needs."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the products; weights and optimizer state are float32."""
     device: str = "auto"
@@ -195,8 +234,9 @@ class Recipe:
 
     name: str
     """What the run and its model are called."""
-    objective: Literal["pretrain", "sft", "codec"] = "pretrain"
-    """pretrain: every id is learned; sft: the assistant's; codec: pictures as codes."""
+    objective: Literal["pretrain", "sft", "codec", "match"] = "pretrain"
+    """pretrain: every id is learned; sft: the assistant's; codec: pictures as codes; match: captions and
+    pictures in one space."""
     seed: int = 0
     licence: str = ""
     """Licence of the model that comes out, for its card."""
@@ -210,4 +250,5 @@ class Recipe:
     codec: ImageCodecConfig = field(default_factory=ImageCodecConfig)
     losses: Losses = field(default_factory=Losses)
     adversary: AdversaryPart = AdversaryPart()
+    judge: JudgePart = JudgePart()
     run: RunPart = RunPart()
