@@ -148,6 +148,21 @@ def test_bad_rows_of_a_table(tmp_path: Path) -> None:
         listen(tmp_path)
 
 
+def test_a_bad_value_of_a_parquet_file_costs_its_row_alone(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    bad = pa.array([b"a", b"\xff\xfe", b"c"]).cast(pa.binary()).view(pa.string())
+    parquet.write_table(pa.table({"text": bad}), tmp_path / "a.parquet")
+    late = pa.array([0, 2**61, 0], pa.timestamp("ms"))
+    parquet.write_table(pa.table({"text": ["a", "b", "c"], "when": late}), tmp_path / "b.parquet")
+    for name in ("a.parquet", "b.parquet"):
+        heard = listen(tmp_path / name, limits=Limits(bad_share=0.5))
+        assert heard.texts == ["a", "c"]
+        (said,) = [str(one).removeprefix(f"{tmp_path}/") for one in heard.bad]
+        assert said.startswith(f"{name}:2: it holds a value that cannot be read: ")
+
+
 def test_a_broken_parquet_file(tmp_path: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet

@@ -282,14 +282,33 @@ def parquet_rows(file: File, how: Reading) -> Iterator[Item]:
             table = parquet.ParquetFile(source, pre_buffer=False, buffer_size=HEAD)
             check_columns(file.path, table.schema_arrow.names, how.columns)
             for batch in table.iter_batches(batch_size=256):
-                for value in batch.to_pylist():
+                for value in _rows(batch):
                     row += 1
-                    yield Row(without_null(value), f"{file.path}:{row}")
-    except (pa.ArrowException, *damage()) as error:
+                    at = f"{file.path}:{row}"
+                    yield BadRecord(at, value) if isinstance(value, str) else Row(without_null(value), at)
+    except (pa.ArrowException, UnicodeDecodeError, *damage()) as error:
         yield BadRecord(f"{file.path}:{row + 1}", f"the Parquet file is damaged from here on: {error}")
     else:
         if source is plain:
             how.report(file.size)
+
+
+UNFIT = (ValueError, OverflowError)
+"""What a text that is not UTF-8 raises, and a date that Python's do not reach."""
+
+
+def _rows(batch: Any) -> list[dict[str, Any] | str]:
+    """The rows of a batch of a table, or why there is none: one that is bad does not spoil the others."""
+    try:
+        return list(batch.to_pylist())
+    except UNFIT:
+        rows: list[dict[str, Any] | str] = []
+        for number in range(batch.num_rows):
+            try:
+                rows += batch.slice(number, 1).to_pylist()
+            except UNFIT as error:
+                rows.append(f"it holds a value that cannot be read: {error}")
+        return rows
 
 
 def without_null(row: dict[str, Any]) -> dict[str, Any]:
