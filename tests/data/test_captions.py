@@ -8,10 +8,10 @@ from random import Random
 import pytest
 from drawn_sprites import drawn_sprites
 
-from tokenloom.data.captions import article, caption, phrase, split_style, styled
+from tokenloom.data.captions import article, caption, phrase, split_style, styled, usual
 from tokenloom.data.layouts import choose
 from tokenloom.data.picture_record import Ground, Record, Slot, Thing
-from tokenloom.data.picture_words import COLOURS, LANGS, nouns, word, words
+from tokenloom.data.picture_words import COLOURS, LANGS, noun_of, nouns, word, words
 from tokenloom.data.sprites import Sprites
 
 FOX, TREE = "1f98a", "1f333"
@@ -157,3 +157,36 @@ def test_wrong_names_are_told() -> None:
         caption(record, "de", Random(0))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="style: found 'oil'; allowed: fluent"):
         styled("a fox", "oil", "en")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("2 gray kittens", "two grey cats"),
+        ("a huge pony next to a TV", "a big horse next to a television"),
+        ("three puppies", "three dogs"),
+        ("a football", "a football"),
+        ("a hat on a boat", "a top hat on a sailboat"),
+        ("a love letter", "a love letter"),
+        ("a moon cake on a bag", "a moon cake on a handbag"),
+        ("a letter, a moon and a ball", "an envelope, a crescent moon and a football"),
+        ("a category of boats", "a category of sailboats"),
+        ("两个番茄", "两个西红柿"),
+        ("一台电视机", "一台电视机"),
+        ("一台电视", "一台电视机"),
+        ("一个闹钟", "一个闹钟"),
+        ("褐色的猫咪", "棕色的猫"),
+        ("一个薛定谔方程", "一个薛定谔方程"),
+    ],
+)
+def test_users_words_become_the_captions_words(prompt: str, said: str) -> None:
+    assert usual(prompt) == said
+
+
+def test_captions_are_already_in_usual_words(sprites: Sprites) -> None:
+    for index in range(1500):
+        record = choose(sprites, 9, index)
+        if all(noun_of(t.hexcode) for t in record.things):
+            for lang in LANGS:
+                text = caption(record, lang, Random(index))
+                assert usual(text) == text

@@ -7,11 +7,12 @@ always, places and sizes mostly, a thing's own colour sometimes. Not a grammar: 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 from random import Random
 
 from tokenloom.data.picture_record import Ground, Record, Thing
-from tokenloom.data.picture_words import LANGS, Lang, noun_of, word, words
+from tokenloom.data.picture_words import LANGS, Lang, noun_of, nouns, word, words
 
 _NOT_AN = ("unicorn", "ufo", "one", "euro")
 _AN = ("hour",)
@@ -27,8 +28,12 @@ def caption(record: Record, lang: Lang, rng: Random) -> str:
 def phrase(thing: Thing, lang: Lang, rng: Random, *, own: float = 0.4) -> str:
     """A thing with its count, size and colour: "two small red apples", "两个红色的小苹果".
 
-    own: the chance that a colour is said that the thing has of itself.
+    own: the chance that a colour is said that the thing has of itself; of hearts, books and shapes, which
+    come in all colours, it is said nearly always.
     """
+    noun = noun_of(thing.hexcode)
+    if noun is not None and len(noun.hexcodes) > 1:  # hearts and books have no colour one would expect
+        own = max(own, 0.9)
     said = thing.colour if thing.recoloured or rng.random() < own else None
     return _english_thing(thing, said) if lang == "en" else _chinese_thing(thing, said, rng)
 
@@ -148,6 +153,59 @@ def _chinese_ground(ground: Ground) -> str | None:
     if ground.kind != "plain":
         name = word("grounds", ground.kind, "zh").format(colour=name)
     return f"{name}背景"
+
+
+# --- what users write -----------------------------------------------------------------------------------
+
+
+def usual(prompt: str) -> str:
+    """A user's prompt in the captions' words: "2 gray kittens" is "two grey cats", "番茄" is "西红柿".
+
+    Whole English words only, and things only where they stand alone: a love letter is no envelope. What is
+    not known stays as it is.
+    """
+    pattern, table, before = _english_aliases()
+
+    def put(found: re.Match[str]) -> str:
+        last = re.search(r"([\w-]+)\s+$", prompt[: found.start()])
+        alone = last is None or last[1].lower() in before
+        return table[found[0].lower()] if alone else found[0]
+
+    text = pattern.sub(put, prompt)
+    if text != prompt:
+        text = re.sub(r"\ban? (\w+)", lambda m: article(m[1]), text)
+    return _chinese_aliases()[0].sub(lambda m: _chinese_aliases()[1][m[0]], text)
+
+
+@lru_cache(1)
+def _english_aliases() -> tuple[re.Pattern[str], dict[str, str], frozenset[str]]:
+    """What is sought, what it becomes, and the words that may stand before it."""
+    given: dict[str, str] = words()["aliases"]["en"]
+    plurals = {noun.key: noun.plural for noun in nouns().values()}
+    things = {other: key for other, key in given.items() if key in plurals}
+    for other, key in list(things.items()):
+        many = f"{other[:-1]}ies" if other.endswith(("py", "ny", "ty")) else f"{other}s"
+        things.setdefault(many, plurals[key])
+    described = {other: key for other, key in given.items() if other not in things}
+    alone = r"(?=\s*(?:$|[^\w\s]|(?:on|in|at|to|above|below|next|and|with|wearing)\b))"
+    pattern = rf"\b(?:(?:{_any(things)})\b{alone}|(?:{_any(described)})\b)"
+    before = {"a", "an", "the", "of", "on", "to", "above", "below", "and", "with", "in", *described}
+    for name in ("colours", "counts", "sizes"):
+        before |= {pair[0] for pair in words()[name].values()}
+    return re.compile(pattern, re.IGNORECASE), things | described, frozenset(before)
+
+
+def _any(table: Iterable[str]) -> str:
+    return "|".join(re.escape(each) for each in sorted(table, key=len, reverse=True))
+
+
+@lru_cache(1)
+def _chinese_aliases() -> tuple[re.Pattern[str], dict[str, str]]:
+    table: dict[str, str] = dict(words()["aliases"]["zh"])
+    # What a longer noun holds is left alone: 轮船 is not 轮 and 船.
+    for noun in nouns().values():
+        table.setdefault(noun.zh, noun.zh)
+    return re.compile(_any(table)), table
 
 
 # --- styles ---------------------------------------------------------------------------------------------
