@@ -92,7 +92,7 @@ def test_examples_are_made_of_their_scenes(place: Path, written: Shards, sprites
         shown = ["".join(f"<|image:{c}|>" for c in row) for row in codes]
         style = f"<|style:{one.style}|>" if one.style else ""
         if one.kind == "<|draw|>":
-            wanted = f"<|draw|>{one.text}{style}<|image|>{shown[0]}<|/image|>"
+            wanted = f"<|draw|>{one.text.lower()}{style}<|image|>{shown[0]}<|/image|>"
         elif one.kind == "<|describe|>":
             wanted = f"<|describe|><|image|>{shown[0]}<|/image|><|{one.lang}|>{one.text}<|end|>"
         elif one.kind == "<|restyle|>":
@@ -104,7 +104,7 @@ def test_examples_are_made_of_their_scenes(place: Path, written: Shards, sprites
                 "<|masked|>" if m else f"<|image:{c}|>" for c, m in zip(codes[0], hidden, strict=True)
             )
             after = "".join(f"<|image:{c}|>" for c in np.where(hidden, codes[1], codes[0]))
-            wanted = f"<|edit|><|image|>{before}<|/image|>{one.text}{style}<|image|>{after}<|/image|>"
+            wanted = f"<|edit|><|image|>{before}<|/image|>{one.text.lower()}{style}<|image|>{after}<|/image|>"
         assert text == wanted
 
 

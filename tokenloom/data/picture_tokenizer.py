@@ -35,13 +35,14 @@ def caption_texts(
 ) -> Iterator[str]:
     """n captions of made scenes, now and then the wish of an edit, in English and Chinese by turns.
 
-    A pure function of sprites, n and seed.
+    In small letters, as words that ask are. A pure function of sprites, n and seed.
     """
     for i in range(0, n, len(LANGS)):
         record = choose(sprites, seed, i)
         change = changed(sprites, draw(sprites, record)) if i % EDITS == 0 else None
         for lang in LANGS[: n - i]:
-            yield change.words(lang) if change else caption(record, lang, Random(f"{seed}/{i}/{lang}"))
+            text = change.words(lang) if change else caption(record, lang, Random(f"{seed}/{i}/{lang}"))
+            yield text.lower()
         if progress is not None and i % 1000 == 0:
             progress(i, n)
 

@@ -8,9 +8,10 @@ codes between two marks; what it shall be stands before it, and so every conditi
     edit      <|edit|> <|image|> codes <|/image|> words [<|style:fluent|>] <|image|> codes <|/image|>
     restyle   <|restyle|> <|image|> codes <|/image|> <|style:noto|> <|image|> codes <|/image|>
 
-In the first picture of an edit <|masked|> stands for each code that shall be drawn anew. The twin for
-guidance is the layout without words and style. A drawn picture has the right number of codes
-whatever is sampled: its ids come from the range of codes alone, and generation ends by their number.
+Words that ask are lower-cased and lose a full stop at their end; words that answer are kept. In the first
+picture of an edit <|masked|> stands for each code that shall be drawn anew. The twin for guidance is the
+layout without words and style. A drawn picture has the right number of codes whatever is sampled: its ids
+come from the range of codes alone, and generation ends by their number.
 Sources: Ramesh et al. 2021, arXiv:2102.12092, section 2 (caption and codes in one sequence); Ho and Salimans
 2022, arXiv:2207.12598 (guidance by a dropped condition).
 """
@@ -301,7 +302,8 @@ class PictureTokens:
     def _condition(self, text: str, style: str | None) -> list[int | str]:
         if style is not None and style not in STYLES:
             raise ValueError(f"style: found {style!r}; allowed: {', '.join(STYLES)}")
-        return [*self._words(text), *([] if style is None else [f"<|style:{style}|>"])]
+        words = self._words(" ".join(text.lower().split()).rstrip(" .。"))
+        return [*words, *([] if style is None else [f"<|style:{style}|>"])]
 
     def _words(self, text: str) -> list[int]:
         """A text as one line; a control token written in it stays text."""
