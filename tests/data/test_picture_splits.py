@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from drawn_sprites import drawn_sprites
@@ -87,6 +88,17 @@ def test_combinations_of_all_three_kinds_are_held_out(sprites: Sprites) -> None:
         kind for i in range(400) for kind, _ in held_combinations(choose(sprites, 3, i, "combinations"))
     )
     assert min(kinds[kind] for kind in ("colour", "count", "relation")) > 20
+
+
+def test_an_arrangement_has_one_name_from_both_sides(sprites: Sprites) -> None:
+    for index in range(100):
+        record = choose(sprites, 6, index, kind="pair")
+        turned = {"left": "right", "right": "left", "above": "below", "below": "above", "next": "next"}
+        if record.relation in turned:
+            other = replace(record, relation=turned[record.relation], things=record.things[::-1])
+            assert [c for c in combinations(record) if c[0] == "relation"] == [
+                c for c in combinations(other) if c[0] == "relation"
+            ]
 
 
 def test_a_colour_a_thing_has_of_itself_is_no_combination(sprites: Sprites) -> None:

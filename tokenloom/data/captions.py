@@ -188,8 +188,8 @@ def _english_aliases() -> tuple[re.Pattern[str], dict[str, str], frozenset[str]]
         things.setdefault(many, plurals[key])
     described = {other: key for other, key in given.items() if other not in things}
     alone = r"(?=\s*(?:$|[^\w\s]|(?:on|in|at|to|above|below|next|and|with|wearing)\b))"
-    pattern = rf"\b(?:(?:{_any(things)})\b{alone}|(?:{_any(described)})\b)"
-    before = {"a", "an", "the", "of", "on", "to", "above", "below", "and", "with", "in", *described}
+    pattern = rf"(?<![\w’'-])(?:(?:{_any(things)})\b{alone}|(?:{_any(described)})(?=\s+[a-z]))"
+    before = {"a", "an", "the", "of", "on", "to", "above", "below", "in", *described}
     for name in ("colours", "counts", "sizes"):
         before |= {pair[0] for pair in words()[name].values()}
     return re.compile(pattern, re.IGNORECASE), things | described, frozenset(before)

@@ -27,6 +27,9 @@ def _number(text: str, purpose: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{purpose}\0{text}".encode()).digest()[:8], "big")
 
 
+_TURNED = {"right": "left", "below": "above"}
+
+
 def checked(split: str) -> Split:
     """`split` if there is such a one. Raises ValueError."""
     for each in SPLITS:
@@ -57,7 +60,7 @@ def pair_held_out(hexcode: str, style: str) -> bool:
 
 
 def combination_held_out(kind: Literal["colour", "count", "relation"], *names: str) -> bool:
-    """colour: word, thing; count: number, thing; relation: word, thing, other thing.
+    """colour: word, thing; count: number, thing; relation: left, above, on or next, thing, other thing.
 
     A thing is named by picture_words.key_of. One's own colour is never a combination (see `combinations`).
     """
@@ -73,7 +76,14 @@ def combinations(record: Record) -> Iterator[tuple[Literal["colour", "count", "r
             yield "count", (str(thing.count), key_of(thing.hexcode))
     if record.relation is not None:
         first, second = (key_of(thing.hexcode) for thing in record.things)
-        yield "relation", (record.relation, first, second)
+        yield "relation", _relation(record.relation, first, second)
+
+
+def _relation(word: str, first: str, second: str) -> tuple[str, ...]:
+    """One name for one arrangement: a cat right of a tree is a tree left of a cat."""
+    if word in _TURNED:
+        return _TURNED[word], second, first
+    return (word, *sorted((first, second))) if word == "next" else (word, first, second)
 
 
 def held_combinations(record: Record) -> list[tuple[str, tuple[str, ...]]]:
