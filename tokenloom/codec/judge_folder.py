@@ -7,9 +7,6 @@ ids (engine.judge). The folder is written beside its place and renamed. No pickl
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ from typing import Any
 import torch
 
 from tokenloom.codec.judge import DualEncoder, JudgeConfig
-from tokenloom.config import put_folder
+from tokenloom.config import check_place, json_text, new_folder
 from tokenloom.version import __version__
 from tokenloom.weights.safetensors import open_folder
 from tokenloom.weights.tokenizer_files import folder_tokenizer_hash, json_object
@@ -50,44 +47,26 @@ def save_judge(
     for name in files or {}:
         if Path(name).name != name or name in (CONFIG, ABOUT, WEIGHTS, "README.md"):
             raise ValueError(f"files: found {name!r}; allowed: plain names of a tokenizer's files")
-    _check_place(folder, overwrite)
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}.new")
-    beside.mkdir(parents=True)
-    try:
+    check_place(folder, overwrite, "dual encoder", WEIGHTS)
+    with new_folder(folder) as beside:
         for name, text in (files or {}).items():
             (beside / name).write_text(text, encoding="utf-8")
         _write(network, beside, dtype, card)
-        put_folder(beside, folder)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
     return folder
-
-
-def _check_place(folder: Path, overwrite: bool) -> None:
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise FileExistsError(f"folder: {folder} is a file; name another place")
-    if any(folder.iterdir()):
-        if not overwrite:
-            raise FileExistsError(f"folder: {folder} is not empty; name another place or pass overwrite")
-        if json_object(folder / ABOUT).get("kind") != KIND:
-            raise FileExistsError(f"folder: {folder} holds no dual encoder, so it is not replaced")
 
 
 def _write(network: DualEncoder, folder: Path, dtype: str, card: str) -> None:
     from safetensors.torch import save_file
 
     config = {"architecture": ARCHITECTURE, **dataclasses.asdict(network.config), "dtype": dtype}
-    _json(folder / CONFIG, config)
+    (folder / CONFIG).write_text(json_text(config), encoding="utf-8")
     about = {
         "schema": SCHEMA,
         "kind": KIND,
         "tokenloom": __version__,
         "tokenizer_sha256": folder_tokenizer_hash(folder),
     }
-    _json(folder / ABOUT, about)
+    (folder / ABOUT).write_text(json_text(about), encoding="utf-8")
     (folder / "README.md").write_text(card or _card(network), encoding="utf-8")
     tensors = {
         name: t.detach().to("cpu", DTYPES[dtype]).contiguous() for name, t in network.state_dict().items()
@@ -137,10 +116,6 @@ def _config(file: Path) -> JudgeConfig:
         return JudgeConfig(**values)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{file}: {error}") from error
-
-
-def _json(file: Path, values: Mapping[str, Any]) -> None:
-    file.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _card(network: DualEncoder) -> str:

@@ -8,14 +8,15 @@ that do not touch; a place is where the middle of all that is not ground lies.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tokenloom.codec.pixels import checked, flatten
+from tokenloom.data.picture_words import COLOURS
+from tokenloom.data.recolour import colour_shares
 
-COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey")
 PLACES = {
     "top-left": (0, 0), "top": (0, 1), "top-right": (0, 2), "left": (1, 0), "middle": (1, 1), "right": (1, 2),
     "bottom-left": (2, 0), "bottom": (2, 1), "bottom-right": (2, 2),
@@ -80,45 +81,10 @@ def foreground(picture: np.ndarray) -> np.ndarray:
 
 
 def main_colour(picture: np.ndarray, mask: np.ndarray) -> str | None:
-    """The commonest colour name of a mask's pixels; outlines and eyes are few, so black, white and grey count
-    only where they are the most by far. None for an empty mask."""
-    names = colour_names(flatten(picture[None])[0][mask])
-    if not len(names):
-        return None
-    share = np.bincount(names, minlength=len(COLOURS)) / len(names)
-    plain = share[-3:].copy()
-    if plain.max() >= 0.6 or not share[:-3].any():
-        return COLOURS[len(COLOURS) - 3 + int(plain.argmax())]
-    return COLOURS[int(share[:-3].argmax())]
-
-
-def colour_names(colours: np.ndarray) -> np.ndarray:
-    """(N, 3) uint8 sRGB -> (N,) int64 places in COLOURS, by hue, saturation and lightness."""
-    rgb = np.asarray(colours, np.float64).reshape(-1, 3) / 255
-    high, low = rgb.max(1), rgb.min(1)
-    chroma = high - low
-    light = (high + low) / 2
-    r, g, b = rgb.T
-    with np.errstate(divide="ignore", invalid="ignore"):
-        hue = np.select(
-            [chroma == 0, high == r, high == g],
-            [np.zeros_like(r), ((g - b) / chroma) % 6, (b - r) / chroma + 2],
-            (r - g) / chroma + 4,
-        )
-    hue = hue * 60
-    name = {word: at for at, word in enumerate(COLOURS)}
-    bright = [(14, "red"), (42, "orange"), (70, "yellow"), (168, "green"), (258, "blue"), (300, "purple")]
-    found = np.full(len(rgb), name["pink"])
-    for end, word in reversed(bright):
-        found[hue < end] = name[word]
-    found[hue >= 345] = name["red"]
-    warm = (hue < 50) | (hue >= 345)
-    found[warm & (hue >= 14) & (hue < 50) & (light < 0.42)] = name["brown"]
-    found[((hue < 14) | (hue >= 330)) & (light > 0.68)] = name["pink"]
-    found[chroma < 0.13] = name["grey"]
-    found[(chroma < 0.13) & (light > 0.85)] = name["white"]
-    found[(light < 0.16) | ((chroma < 0.13) & (light < 0.28))] = name["black"]
-    return found
+    """The word that fits most of a mask's pixels, by the rule that names the colours of sprites
+    (data.recolour); None where no word fits any."""
+    fitting = colour_shares(flatten(picture[None])[0], mask)
+    return max(fitting, key=fitting.__getitem__, default=None)
 
 
 # --- count and place --------------------------------------------------------------------------------------
@@ -176,7 +142,7 @@ def place(mask: np.ndarray) -> str | None:
     return next(name for name, at in PLACES.items() if at == (row, column))
 
 
-def shares(checks: list[Mapping[str, bool]]) -> dict[str, list[bool]]:
+def shares(checks: Sequence[Mapping[str, bool]]) -> dict[str, list[bool]]:
     """Attribute -> its verdicts; and "all": whether everything that a picture was asked for holds."""
     found: dict[str, list[bool]] = {}
     for verdicts in checks:

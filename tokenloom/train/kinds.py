@@ -106,11 +106,23 @@ def _codec(recipe: Recipe) -> Run:
     return codec_run(recipe)
 
 
-KINDS: Mapping[str, Callable[[Recipe], Run]] = {"pretrain": _language, "sft": _language, "codec": _codec}
+def _match(recipe: Recipe) -> Run:
+    from tokenloom.train.match_run import match_run
+
+    return match_run(recipe)
+
+
+KINDS: Mapping[str, Callable[[Recipe], Run]] = {
+    "pretrain": _language,
+    "sft": _language,
+    "codec": _codec,
+    "match": _match,
+}
 _TEXT = ("model", "data", "lora")
 PARTS: Mapping[str, tuple[str, ...]] = {
     "pretrain": _TEXT,
     "sft": _TEXT,
     "codec": ("pictures", "codec", "losses", "adversary"),
+    "match": ("judge",),
 }
 """The sections that are an objective's own; optim and run are everyone's."""

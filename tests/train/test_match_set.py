@@ -1,0 +1,174 @@
+"""The judge's batches: functions of their number, in two languages, some damaged; and a whole run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from data.drawn_sprites import drawn_sprites
+from tiny_painter import bytes_tokenizer
+
+from tokenloom.config import read_recipe
+from tokenloom.data.sprites import Sprites, save_sprites
+from tokenloom.engine.judge import open_judge
+from tokenloom.tokens.folder import tokenizer_files
+from tokenloom.train.execute import resumed, train
+from tokenloom.train.match_set import MatchBatches, damage
+from tokenloom.train.recipe import Recipe
+
+
+@pytest.fixture(scope="module")
+def sprites() -> Sprites:
+    return drawn_sprites(20)
+
+
+@pytest.fixture(scope="module")
+def place(sprites: Sprites, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("judge")
+    (folder / "sprites").mkdir()
+    pixels = np.stack([sprites.pixels(i) for i in range(len(sprites))])
+    save_sprites(folder / "sprites", sprites.sprites, pixels, [])
+    (folder / "tokenizer").mkdir()
+    for name, text in tokenizer_files(bytes_tokenizer()).items():
+        (folder / "tokenizer" / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def batches(sprites: Sprites, **changes: object) -> MatchBatches:
+    return MatchBatches(sprites, bytes_tokenizer(), 8, 1, context=80, **changes)  # type: ignore[arg-type]
+
+
+def words(made: MatchBatches, n: int) -> list[str]:
+    batch = made.batch(n)
+    tokenizer = made.tokenizer
+    return [tokenizer.decode(row[:k]) for row, k in zip(batch.ids.tolist(), batch.lengths, strict=True)]
+
+
+def test_a_batch_is_a_function_of_its_number(sprites: Sprites) -> None:
+    first, second = batches(sprites), batches(sprites)
+    first.batch(4)
+    for n in (0, 3):
+        a, b = first.batch(n), second.batch(n)
+        for name in ("ids", "lengths", "pictures", "keys"):
+            assert np.array_equal(getattr(a, name), getattr(b, name))
+    assert not np.array_equal(first.batch(0).pictures, first.batch(1).pictures)
+
+
+def test_both_languages_and_styles_are_in_it(sprites: Sprites) -> None:
+    made = batches(sprites)
+    texts = [text for n in range(10) for text in words(made, n)]
+    chinese = [any("一" <= c <= "鿿" for c in text) for text in texts]
+    assert 0.3 < np.mean(chinese) < 0.7
+    assert 0.1 < np.mean(["style" in text or "风格" in text for text in texts]) < 0.45
+
+
+def test_each_picture_of_a_block_comes_again_with_others(sprites: Sprites) -> None:
+    made = batches(sprites, again=3, block=4)
+    seen = [index for n in range(12) for index in made.indices(n)]
+    assert sorted(seen) == sorted(list(range(32)) * 3)
+    assert made.indices(0) == list(range(8))
+    assert made.indices(4) != made.indices(0)
+    assert min(made.indices(12)) == 32
+    alone = batches(sprites, again=3, block=4)
+    assert np.array_equal(alone.batch(9).pictures, [made.batch(n) for n in range(10)][9].pictures)
+
+
+def test_damage_touches_the_share_it_is_told(sprites: Sprites) -> None:
+    clean, spoilt = batches(sprites, damaged=0.0), batches(sprites, damaged=1.0)
+    some = batches(sprites, damaged=0.5)
+    same = 0
+    for n in range(10):
+        a, b, c = (m.batch(n).pictures for m in (clean, spoilt, some))
+        assert (a != b).any((1, 2, 3)).all()
+        same += int((a == c).all((1, 2, 3)).sum())
+    assert 20 < same < 60
+
+
+def test_half_of_the_damaged_go_through_the_codec(sprites: Sprites) -> None:
+    pictures = batches(sprites, damaged=0.0).batch(0).pictures.repeat(5, 0)
+    sent = []
+
+    def through(some: np.ndarray) -> np.ndarray:
+        sent.append(len(some))
+        return np.full_like(some, 9)
+
+    out = damage(pictures, Random(0), through)
+    assert out.shape == pictures.shape
+    assert out.dtype == np.uint8
+    assert int((out == 9).all((1, 2, 3)).sum()) == sum(sent)
+    assert 10 < sum(sent) < 30
+    assert np.array_equal(damage(pictures, Random(3)), damage(pictures, Random(3)))
+
+
+@pytest.mark.parametrize("wrong", [{"again": 0}, {"damaged": 1.5}, {"block": 0}])
+def test_wrong_settings_are_refused(sprites: Sprites, wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        batches(sprites, **wrong)
+
+
+def recipe(place: Path, *changes: str) -> Recipe:
+    file = place / "recipe.toml"
+    file.write_text(
+        f"""
+name = "tiny-judge"
+objective = "match"
+[judge]
+sprites = "{place}/sprites"
+tokenizer = "{place}/tokenizer"
+held_out = 64
+out = 16
+text_layers = 1
+text_dim = 16
+text_heads = 2
+widths = [8, 16]
+blocks = [1, 1]
+hidden = 16
+[optim]
+kind = "adamw"
+[run]
+steps = 4
+rows = 8
+threads = 1
+device = "cpu"
+dtype = "float32"
+eval_every = 4
+root = "{place}/runs"
+"""
+    )
+    return read_recipe(Recipe, file, changes)
+
+
+def test_a_run_makes_a_judge_and_goes_on_as_if_it_had_not_stopped(place: Path) -> None:
+    folder, outcome = train(recipe(place))
+    assert outcome.finished
+    assert {"held_out_loss", "right_train", "right_pairs", "right_combinations", "right_emoji"} == set(
+        outcome.last
+    )
+    judge = open_judge(folder / "model")
+    assert judge.texts(["a red fox", "一只狐狸"]).shape == (2, 16)
+    assert "4 steps of 8 pairs" in (folder / "model" / "README.md").read_text()
+    stopped, half = train(recipe(place, "name=stopped", "run.minutes=0.0001"))
+    assert not half.finished
+    again, whole = train(resumed(stopped, {"minutes": 0.0}), stopped)
+    assert whole.finished
+    mine, theirs = (open_judge(run / "model").network.state_dict() for run in (folder, again))
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("judge.sprites=", "judge.sprites"),
+        ("judge.tokenizer=", "judge.tokenizer"),
+        ("run.rows=1", "run.rows"),
+        ("run.steps=0", "run.steps"),
+        ("judge.text_heads=3", "text_heads"),
+        ("pictures.scenes=3", "pictures: has no effect"),
+    ],
+)
+def test_wrong_recipes_are_refused(place: Path, change: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        train(recipe(place, change))
