@@ -23,7 +23,7 @@ def image_tokenizer(
         "pictures/tokenizer"
     ),
     captions: _CAPTIONS = 200_000,
-    vocab_size: _VOCAB = 1536,
+    vocab_size: _VOCAB = 2560,
     seed: Annotated[int, typer.Option(help="Of the scenes whose captions are read.")] = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a tokenizer that is there.")
@@ -55,7 +55,7 @@ def image_set(
         typer.Option(help="Processes; when not given one for each core.", min=1, show_default=False),
     ] = None,
     captions: _CAPTIONS = 200_000,
-    vocab_size: _VOCAB = 1536,
+    vocab_size: _VOCAB = 2560,
 ) -> None:
     """Compose pictures, encode them and write them as ids for a model that draws, describes and edits.
 

@@ -22,8 +22,8 @@ from tokenloom.tokens.image import add_pictures
 from tokenloom.tokens.train import Plan, Trained, train_tokenizer
 
 CAPTIONS = 200_000
-VOCAB_SIZE = 1536
-"""Ids of text."""
+VOCAB_SIZE = 2560
+"""Ids of text: with so many nearly all well-known things are one token, and their characters one each."""
 MIN_COUNT = 20
 """A pair of bytes seen less often is not taken."""
 EDITS = 40
