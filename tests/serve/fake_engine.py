@@ -10,12 +10,14 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tokenloom.engine.process import Status
 from tokenloom.engine.request import Delta, Finish, Request, TokenLogprob, Usage
-from tokenloom.engine.status import ModelInfo, ModelStatus
+from tokenloom.engine.status import EngineError, ModelInfo, ModelStatus
 from tokenloom.tokens.text import Tokenizer, load_tokenizer
 
 COMMAND = re.compile(
@@ -109,6 +111,11 @@ class FakeEngine:
             self._jobs = [job for job in self._jobs if job.request.id != request_id]
         for job in gone:
             job.sink([Delta(request_id, job.choice, finish="abort")])
+
+    def work(self, model: str, kind: str, *arguments: object) -> Future[Any]:
+        answer: Future[Any] = Future()
+        answer.set_exception(EngineError(f"{model} is no picture model: it has no codec"))
+        return answer
 
     @property
     def alive(self) -> bool:

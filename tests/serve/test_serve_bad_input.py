@@ -81,7 +81,7 @@ def test_what_is_not_json(served: Served, body: bytes, word: str) -> None:
         ({"messages": [{"role": "function", "content": "x", "name": "f"}]}, 422, "messages"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
-            422,
+            400,
             "messages",
         ),
         ({"temperature": "0.5"}, 422, "temperature"),

@@ -65,6 +65,13 @@ def serve(
     allowed_host: Annotated[
         list[str] | None, typer.Option(help="A further Host header to accept, for a proxy or a tunnel.")
     ] = None,
+    fetch_images: Annotated[
+        bool,
+        typer.Option(
+            "--fetch-images",
+            help="Read pictures in messages from outside addresses; else as data URLs alone.",
+        ),
+    ] = False,
     max_requests: Annotated[
         int, typer.Option(help="Requests running and waiting at most; more are told 429.", min=1)
     ] = 256,
@@ -89,6 +96,7 @@ def serve(
         api_keys=api_keys,
         upstream=upstream,
         allowed_hosts=tuple(allowed_host or ()),
+        fetch_images=fetch_images,
         max_requests=max_requests,
         requests_per_minute=requests_per_minute,
         concurrent_per_key=concurrent_per_key,

@@ -278,6 +278,7 @@ class EngineProcess:
 
     def _call(self, kind: str, *arguments: object, source: Source | None = None) -> Future[Any]:
         call = _Call(source=source)
+        call.answer.set_running_or_notify_cancel()  # whoever waits may go, the answer is set all the same
         with self._lock:
             child = self._running()
             if child is None:

@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
 from tokenloom import __version__, hub
-from tokenloom.serve import dispatch, errors, openapi, pages, tasks
+from tokenloom.serve import dispatch, errors, images, openapi, pages, tasks
 from tokenloom.serve.body import read_json
 from tokenloom.serve.bridge import ClientGone, Engine
 from tokenloom.serve.desk import Desk
@@ -26,12 +26,23 @@ from tokenloom.serve.metrics import Metrics
 from tokenloom.serve.models import RETRY_S, Models, Place
 from tokenloom.serve.schema_chat import ChatRequest
 from tokenloom.serve.schema_completions import CompletionRequest
+from tokenloom.serve.schema_images import EditRequest, ImagesRequest, VariationRequest
 from tokenloom.serve.schema_messages import MessagesRequest
 from tokenloom.serve.schema_responses import ResponsesRequest
 from tokenloom.serve.settings import Settings
 from tokenloom.serve.tasks import TaskRequest
 from tokenloom.serve.upstream import Upstream
 
+BODIES = (
+    ChatRequest,
+    CompletionRequest,
+    ResponsesRequest,
+    MessagesRequest,
+    TaskRequest,
+    ImagesRequest,
+    EditRequest,
+    VariationRequest,
+)
 DESCRIPTION = "OpenAI's API over models on this machine."
 
 
@@ -62,8 +73,9 @@ def create_app(
     errors.install(app)
     _own_routes(app, desk)
     _openai_routes(app, desk)
+    _picture_routes(app, desk)
     pages.install(app, settings.studio, keys)
-    openapi.install(app, (ChatRequest, CompletionRequest, ResponsesRequest, MessagesRequest, TaskRequest))
+    openapi.install(app, BODIES)
     app.state.desk = desk
     app.state.routes = [path for path in (getattr(route, "path", "") for route in app.routes) if path]
     return app
@@ -189,3 +201,29 @@ def _openai_routes(app: FastAPI, desk: Desk) -> None:
     @app.exception_handler(ClientGone)
     async def gone(request: Request, error: ClientGone) -> Response:
         return Response(status_code=499)
+
+
+def _picture_routes(app: FastAPI, desk: Desk) -> None:
+    asked = {**openapi.streams("The pictures."), **openapi.errors(*openapi.ASKED)}
+
+    @app.post("/v1/images/generations", responses=asked, openapi_extra=openapi.takes(ImagesRequest))
+    async def drawn(request: Request) -> Response:
+        """Pictures of words."""
+        value = await read_json(request)
+        if desk.upstream is not None and dispatch.goes_upstream(desk, value):
+            return await desk.upstream.forward(request, "/images/generations", value)
+        return await images.generations(desk, request, value)
+
+    form = openapi.takes_form(EditRequest, "image", "mask")
+
+    @app.post("/v1/images/edits", responses=asked, openapi_extra=form)
+    async def edited(request: Request) -> Response:
+        """A picture with a part drawn anew, or the whole in another style."""
+        return await images.edits(desk, request)
+
+    form = openapi.takes_form(VariationRequest, "image")
+
+    @app.post("/v1/images/variations", responses=asked, openapi_extra=form)
+    async def varied(request: Request) -> Response:
+        """Other pictures of what one shows."""
+        return await images.variations(desk, request)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import Future
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from starlette.requests import Request as HttpRequest
 from starlette.types import Receive
@@ -17,6 +18,7 @@ from starlette.types import Receive
 from tokenloom.engine.process import Status
 from tokenloom.engine.request import Delta, Request
 from tokenloom.engine.status import ModelInfo
+from tokenloom.engine.works import Work
 
 T = TypeVar("T")
 
@@ -31,6 +33,7 @@ class Engine(Protocol):
     ) -> ModelInfo: ...
     def submit(self, request: Request, sink: Callable[[list[Delta]], None]) -> None: ...
     def abort(self, request_id: str) -> None: ...
+    def work(self, model: str, kind: Work, *arguments: object) -> Future[Any]: ...
     def status(self) -> Status: ...
     def close(self) -> None: ...
 

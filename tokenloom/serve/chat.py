@@ -14,7 +14,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from tokenloom.engine.request import Request, TokenLogprob
-from tokenloom.serve import sse
+from tokenloom.serve import seeing, sse
 from tokenloom.serve.answers import LEAST, Count, News, answers, make_request
 from tokenloom.serve.bridge import unless_gone
 from tokenloom.serve.desk import Desk
@@ -55,6 +55,9 @@ class Chat:
 
 async def answer(desk: Desk, http: HttpRequest, body: ChatRequest) -> Response:
     """The response to a checked request."""
+    asked = await desk.models.get(body.model)
+    if asked.painter is not None and body.pictures():
+        return await seeing.answer(desk, http, body, asked, asked.painter)
     chat = await prepare(desk, body)
     if body.stream:
         return await sse.stream(
@@ -71,6 +74,14 @@ async def answer(desk: Desk, http: HttpRequest, body: ChatRequest) -> Response:
 async def prepare(desk: Desk, body: ChatRequest) -> Chat:
     """Renders and tokenises; ApiError for what cannot be done."""
     model = await desk.models.get(body.model)
+    if model.painter is not None:
+        raise seeing.refuse(model)
+    if body.pictures():
+        others = ", ".join(desk.models.painters()) or "none is on offer here"
+        raise bad_request(
+            f"messages: found a picture, but {model.name} reads text only; picture models: {others}",
+            "messages",
+        )
     try:
         tools = tooling(body, model.tokenizer)
     except ValueError as error:

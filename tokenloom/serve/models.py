@@ -16,10 +16,13 @@ from typing import Any, Protocol
 
 from tokenloom import __version__, hub
 from tokenloom.engine.status import ModelInfo
+from tokenloom.hub.card import has_codec
 from tokenloom.hub.sampling import recommended
 from tokenloom.serve.bridge import Engine
 from tokenloom.serve.errors import ApiError
 from tokenloom.serve.settings import Settings
+from tokenloom.tasks.pictures import Painter
+from tokenloom.tokens.image import STYLES
 from tokenloom.tokens.text import Tokenizer, load_tokenizer
 
 log = logging.getLogger(__name__)
@@ -54,6 +57,8 @@ class Loaded:
     fingerprint: str
     sampling: Mapping[str, float]
     """What its makers recommend."""
+    painter: Painter | None = None
+    """Of a picture model."""
 
 
 @dataclass
@@ -66,10 +71,13 @@ class _Entry:
     error: str | None = None
     failed_at: float | None = None
     sampling: Mapping[str, float] = field(default_factory=dict)
+    draws: bool = False
+    """It is a picture model."""
+    painter: Painter | None = None
 
     @classmethod
     def of(cls, place: Place) -> _Entry:
-        return cls(place, sampling=recommended(place.name, place.path))
+        return cls(place, sampling=recommended(place.name, place.path), draws=has_codec(place.path))
 
     @property
     def state(self) -> str:
@@ -114,9 +122,13 @@ class Models:
         )
 
     def _general(self) -> list[str]:
-        """The models that may answer where none is named."""
+        """The models that may answer words where none is named."""
         own = set() if self._fixed else {one.name for one in hub.shipped()}
-        return [name for name in self._ordered() if name not in own]
+        return [name for name in self._ordered() if name not in own and not self._entries[name].draws]
+
+    def painters(self) -> list[str]:
+        """The picture models; the first draws where none is named."""
+        return [name for name in self._ordered() if self._entries[name].draws]
 
     async def default(self) -> str | None:
         """The model of a request that names none; None where none is on offer.
@@ -146,7 +158,8 @@ class Models:
 
     def start(self) -> None:
         """Begins to load the first model."""
-        self._first = next((self._entries[name] for name in self._general()), None)
+        names = self._general() or (self.painters() if self._fixed else [])
+        self._first = next((self._entries[name] for name in names), None)
         if self._first is not None:
             self._begin(self._first)
 
@@ -180,6 +193,11 @@ class Models:
         entry = self._entries[found[0]]
         card = {"id": name, "object": "model", "created": entry.created, "owned_by": "tokenloom"}
         card["state"] = entry.state
+        card["kind"] = "picture" if entry.draws else "text"
+        media = ["text", "image"] if entry.draws else ["text"]
+        card["modalities"] = {"input": media, "output": media}
+        if entry.draws:
+            card["styles"] = list(STYLES)
         card["sampling"] = dict(entry.sampling)
         if entry.info is not None:
             card["max_model_len"] = entry.info.context
@@ -213,6 +231,7 @@ class Models:
             vocab_size=entry.info.vocab_size,
             fingerprint=f"fp_{fingerprint[:12]}",
             sampling=entry.sampling,
+            painter=entry.painter,
         )
 
     async def _wait(self, entry: _Entry) -> None:
@@ -239,6 +258,8 @@ class Models:
     async def _load(self, entry: _Entry) -> None:
         place = entry.place
         try:
+            if entry.draws:
+                entry.painter = await asyncio.to_thread(Painter.open, place.path, place.name)
             entry.tokenizer = await asyncio.to_thread(load_tokenizer, place.path)
             entry.info = await asyncio.to_thread(self._ask_engine, place)
         except (ValueError, OSError, RuntimeError) as error:

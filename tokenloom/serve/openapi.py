@@ -66,6 +66,18 @@ def takes(*kinds: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
+def takes_form(kind: type[BaseModel], *files: str) -> dict[str, Any]:
+    """The body is a form with these files, or JSON with data URLs in their place."""
+    schema = {"$ref": REF.format(model=kind.__name__)}
+    binary = {
+        "type": "object",
+        "properties": {name: {"type": "string", "format": "binary"} for name in files},
+    }
+    form = {"allOf": [binary], "properties": {}, "additionalProperties": True}
+    content = {"multipart/form-data": {"schema": form}, "application/json": {"schema": schema}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
 def streams(description: str) -> dict[int | str, dict[str, Any]]:
     """A 200 that is JSON, or events where `stream` is true."""
     content = {

@@ -14,7 +14,7 @@ from tokenloom.serve.schema_sampling import Part, Sampled
 
 TAKEN = frozenset({"tokenizer", "messages", "tools", "add_generation_prompt", "self"})
 """Names of chat templates' variables that the request fills by other fields."""
-TEXT_ONLY = "messages hold text only"
+TEXT_ONLY = "messages hold text, and pictures as image_url"
 Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 
 
@@ -23,12 +23,27 @@ class TextPart(Part):
     text: str
 
 
+class ImageUrl(Part):
+    url: str = Field(min_length=1)
+    """data:image/png;base64,... An outside address only where the server's owner allows it."""
+    detail: Literal["auto", "low", "high"] | None = None
+    """Accepted: a picture is seen at the model's size."""
+
+
+class ImagePart(Part):
+    """A picture: for picture models, which describe it."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
 Content = str | list[TextPart]
+Shown = str | list[Annotated[TextPart | ImagePart, Field(discriminator="type")]]
 
 
 class Said(Part):
     role: Literal["system", "developer", "user"]
-    content: Content
+    content: Shown
     name: str | None = None
 
 
@@ -172,8 +187,10 @@ class ChatRequest(Sampled):
             parts = message.get("content")
             for part in parts if isinstance(parts, list) else ():
                 kind = part.get("type") if isinstance(part, dict) else None
-                if kind in ("image_url", "input_audio", "file", "refusal"):
+                if kind in ("input_audio", "file", "refusal"):
                     raise ValueError(f"a part of type {kind} is not supported; {TEXT_ONLY}")
+                if kind == "image_url" and message.get("role") != "user":
+                    raise ValueError("a part of type image_url belongs to a message of the role user")
         return value
 
     @field_validator("chat_template_kwargs")
@@ -196,6 +213,11 @@ class ChatRequest(Sampled):
         if len(set(names)) != len(names):
             raise ValueError("tools: two functions have the same name")
         return self
+
+    def pictures(self) -> list[ImagePart]:
+        """The pictures of all messages."""
+        lists = [message.content for message in self.messages if isinstance(message.content, list)]
+        return [part for parts in lists for part in parts if isinstance(part, ImagePart)]
 
     def limit(self) -> int | None:
         """New tokens at most; None = what the context leaves."""

@@ -37,6 +37,8 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     """Further Host headers accepted on loopback, for a reverse proxy or a tunnel."""
     max_body_bytes: int = 8 * 2**20
+    fetch_images: bool = False
+    """Read pictures in messages from outside addresses (http, https; public ones alone)."""
     max_prompt_tokens: int | None = None
     """None = the model's context."""
     max_requests: int = 256

@@ -14,7 +14,7 @@ import dataclasses
 import math
 import secrets
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +23,7 @@ import numpy as np
 from tokenloom.engine.request import Request, Sampling
 from tokenloom.hub.card import CODEC, JUDGE, has_codec
 from tokenloom.hub.sampling import recommended
-from tokenloom.tokens.image import LANGUAGES, STYLES, Ask, PictureTokens, codec_shape, masked_codes
+from tokenloom.tokens.image import IMAGE, LANGUAGES, STYLES, Ask, PictureTokens, codec_shape, masked_codes
 from tokenloom.weights.tokenizer_files import json_object
 
 MAX_N = 64
@@ -337,29 +337,34 @@ def _sampling(painter: Painter, wish: Wish) -> Sampling:
 # --- pictures on their way ----------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(frozen=True)
 class Partial:
     """A picture whose codes are being written: what of it can be shown."""
 
     painter: Painter
     neutral: np.ndarray
     """Codes (P,) of an empty picture, for places that have none yet."""
-    ids: list[int] = field(default_factory=list)
+    ids: tuple[int, ...]
+    forced: tuple[int, ...] = ()
+    """Ids that are known beforehand, as those of an edit's source; -1 = not."""
 
-    @property
-    def share(self) -> float:
-        return len(self.ids) / self.painter.tokens.per_picture
+    def _known_ids(self) -> np.ndarray:
+        """int64 (P,): -1 where there is none yet."""
+        found = np.full(len(self.neutral), -1, np.int64)
+        found[: len(self.forced)] = self.forced
+        found[: len(self.ids)] = self.ids
+        return found
 
     def codes(self) -> np.ndarray:
-        """int64 (P,): those written, then neutral ones."""
-        codes = self.neutral.copy()
-        known = self.painter.tokens.vocabulary.codes("image", self.ids)
-        codes[: len(known)] = known
-        return codes
+        """int64 (P,): those known, and neutral ones."""
+        ids = self._known_ids()
+        start, _ = self.painter.tokens.vocabulary.range(IMAGE)
+        return np.where(ids >= 0, ids - start, self.neutral)
 
     def known(self) -> np.ndarray:
         """bool (places,): whose codes are all there."""
-        return np.arange(self.painter.places) < len(self.ids) // self.painter.depth
+        found: np.ndarray = (self._known_ids() >= 0).reshape(self.painter.places, -1)
+        return np.asarray(found.all(axis=1))
 
 
 def blank(painter: Painter) -> np.ndarray:

@@ -1,0 +1,311 @@
+"""POST /v1/images/generations, /edits and /variations: pictures in OpenAI's shape, whole or streamed.
+
+An edit without a mask and without words, but with a style, is the whole picture in that style. What is drawn
+where nothing was marked is put back as it was, pixel by pixel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from starlette.datastructures import UploadFile
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+
+from tokenloom.serve import sse
+from tokenloom.serve.body import checked, read_json
+from tokenloom.serve.bridge import unless_gone
+from tokenloom.serve.desk import Desk
+from tokenloom.serve.errors import ApiError, bad_request
+from tokenloom.serve.fetch import data_url
+from tokenloom.serve.models import Loaded
+from tokenloom.serve.schema_images import (
+    EditRequest,
+    ImagesRequest,
+    Pictured,
+    VariationRequest,
+    from_form,
+)
+from tokenloom.serve.walking import Done, Partials, named, walk
+from tokenloom.tasks import pictures as roads
+from tokenloom.tasks.pictures import Drawn, Painter, Road, Wish
+from tokenloom.tasks.pictures_in import (
+    MAX_BYTES,
+    BadPicture,
+    fit_mask,
+    fit_picture,
+    open_picture,
+    own_mask,
+    read_mask,
+)
+from tokenloom.tasks.pictures_out import deliver, enlarge, put_into
+
+FILES = ("image", "image[]", "mask")
+GENERATION, EDIT = "image_generation", "image_edit"
+Asked = TypeVar("Asked", bound=Pictured)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An edit's source at the size that is delivered, and what of it is drawn anew."""
+
+    before: np.ndarray
+    """uint8 (D, D, 4)."""
+    marked: np.ndarray
+    """bool (D, D)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A request for pictures that is ready to run."""
+
+    body: Pictured
+    model: Loaded
+    painter: Painter
+    kind: str
+    """What its events are called."""
+    road: Road[Drawn]
+    wish: Wish
+    kept: Kept | None = None
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def head(self) -> dict[str, Any]:
+        """What every answer and event says."""
+        side = self.body.side
+        opaque = self.body.background == "opaque" or self.body.output_format == "jpeg"
+        return {
+            "background": "opaque" if opaque else "transparent",
+            "output_format": self.body.output_format or "png",
+            "size": f"{side}x{side}",
+        }
+
+    def headers(self) -> dict[str, str]:
+        return {"x-tokenloom-seed": str(self.wish.seed)}
+
+    async def encoded(self, pixels: np.ndarray) -> str:
+        """A picture's labelled file as base64."""
+        return await asyncio.to_thread(self._encoded, pixels)
+
+    def _encoded(self, pixels: np.ndarray) -> str:
+        large = enlarge(pixels, self.body.side)
+        if self.kept is not None:
+            large = put_into(self.kept.before, large, self.kept.marked)
+        data = deliver(
+            large,
+            size=self.body.side,
+            kind=self.body.output_format or "png",
+            lang=self.body.lang or "en",
+            visible=self.body.label != "hidden",
+            opaque=self.body.background == "opaque",
+        )
+        return base64.b64encode(data).decode()
+
+    def usage(self, drawn: Drawn) -> dict[str, Any]:
+        codes = 0 if self.kind == GENERATION else self.painter.tokens.per_picture
+        given, made = drawn.prompt_tokens, drawn.picture_tokens
+        return {
+            "input_tokens": given,
+            "output_tokens": made,
+            "total_tokens": given + made,
+            "input_tokens_details": {"text_tokens": max(given - codes, 0), "image_tokens": codes},
+        }
+
+
+# --- the routes ---------------------------------------------------------------------------------------------
+
+
+async def generations(desk: Desk, http: HttpRequest, value: Mapping[str, Any]) -> Response:
+    """Pictures of words."""
+    body = checked(ImagesRequest, value)
+    model, painter = await _painter(desk, body.model)
+    wish = wish_of(body)
+    road = _made(lambda: roads.draw(painter, body.prompt, body.style, wish))
+    return await answer(desk, http, Job(body, model, painter, GENERATION, road, wish))
+
+
+async def edits(desk: Desk, http: HttpRequest) -> Response:
+    """A picture with a part drawn anew, or the whole in another style."""
+    body, files = await _read(http, EditRequest)
+    return await edited(desk, http, body, files)
+
+
+async def edited(desk: Desk, http: HttpRequest, body: EditRequest, files: Mapping[str, bytes]) -> Response:
+    """As `edits`, for a body that was read. files: image, mask."""
+    model, painter = await _painter(desk, body.model)
+    wish, fit, side = wish_of(body), body.fit or "pad", body.side
+    if "image" not in files:
+        raise bad_request("image: missing, and required", "image", "missing_required_parameter")
+    prompt = body.prompt
+
+    def prepare() -> tuple[Road[Drawn], Kept | None]:
+        image = open_picture(files["image"])
+        small = fit_picture(image, painter.size, fit)
+        if prompt is None:
+            if "mask" in files or body.style is None:
+                raise BadPicture(
+                    "prompt: missing; say what the marked part shall show, or give a style alone"
+                )
+            return roads.restyle(painter, small, body.style, wish), None
+        marks = read_mask(files["mask"], image) if "mask" in files else own_mask(image)
+        road = roads.edit(painter, small, fit_mask(marks, painter.size, fit), prompt, body.style, wish)
+        return road, Kept(fit_picture(image, side, fit), fit_mask(marks, side, fit))
+
+    try:
+        road, kept = await asyncio.to_thread(prepare)
+    except ValueError as error:
+        raise named(str(error)) from None
+    return await answer(desk, http, Job(body, model, painter, EDIT, road, wish, kept))
+
+
+async def variations(desk: Desk, http: HttpRequest) -> Response:
+    """Other pictures of what one shows."""
+    body, files = await _read(http, VariationRequest)
+    model, painter = await _painter(desk, body.model)
+    wish, fit = wish_of(body), body.fit or "pad"
+    if "image" not in files:
+        raise bad_request("image: missing, and required", "image", "missing_required_parameter")
+    try:
+        small = await asyncio.to_thread(lambda: fit_picture(open_picture(files["image"]), painter.size, fit))
+    except BadPicture as error:
+        raise named(str(error)) from None
+    road = roads.vary(painter, small, body.style, wish)
+    return await answer(desk, http, Job(body, model, painter, GENERATION, road, wish))
+
+
+async def answer(desk: Desk, http: HttpRequest, job: Job) -> Response:
+    """The pictures, whole or as events."""
+    if job.body.stream:
+        return await sse.stream(
+            http,
+            _events(desk, job),
+            hold_s=desk.settings.first_news_s,
+            keepalive_s=desk.settings.keepalive_s,
+            headers=job.headers(),
+        )
+    whole = await unless_gone(http, collect(desk, job))
+    return JSONResponse(whole, headers=job.headers())
+
+
+async def collect(desk: Desk, job: Job) -> dict[str, Any]:
+    """The whole answer as one object."""
+    drawn = await _arrive(desk, job)
+    data = []
+    for index, pixels in enumerate(drawn.pixels):
+        data.append({"b64_json": await job.encoded(pixels), **_about(drawn, index)})
+    return {"created": job.created, **job.head(), "data": data, "usage": job.usage(drawn)}
+
+
+async def _arrive(desk: Desk, job: Job) -> Drawn:
+    async with aclosing(walk(desk, job.model, job.road)) as steps:
+        async for step in steps:
+            if isinstance(step, Done):
+                drawn: Drawn = step.value
+    return drawn
+
+
+def _about(drawn: Drawn, index: int) -> dict[str, Any]:
+    """What is told of one picture beside its file."""
+    about: dict[str, Any] = {"index": index, "seed": drawn.seed}
+    if drawn.prompt:
+        about["revised_prompt"] = drawn.prompt
+    if drawn.scores:
+        about["score"] = round(drawn.scores[index], 4)
+    return about
+
+
+async def _events(desk: Desk, job: Job) -> AsyncGenerator[bytes, None]:
+    head = {"created_at": job.created, "quality": "auto", **job.head()}
+    partials = Partials(desk, job.model, job.painter, job.body.partial_images or 0)
+
+    def event(name: str, values: Mapping[str, Any]) -> bytes:
+        kind = f"{job.kind}.{name}"
+        return sse.event({"type": kind, **head, **values}, kind)
+
+    async with aclosing(walk(desk, job.model, job.road)) as steps:
+        async for step in steps:
+            if isinstance(step, Done):
+                drawn: Drawn = step.value
+                break
+            for choice, number, pixels in await partials.of(step):
+                shown = {
+                    "b64_json": await job.encoded(pixels),
+                    "partial_image_index": number,
+                    "index": choice,
+                }
+                yield event("partial_image", shown)
+    for index, pixels in enumerate(drawn.pixels):
+        values = {"b64_json": await job.encoded(pixels), **_about(drawn, index), "usage": job.usage(drawn)}
+        yield event("completed", values)
+    yield sse.DONE
+
+
+# --- what is asked ------------------------------------------------------------------------------------------
+
+
+def wish_of(body: Pictured) -> Wish:
+    """How it is to be drawn; the seed is drawn here, so that the answer's head can tell it."""
+    wish = _made(lambda: Wish(**body.wish()))
+    return Wish(**{**body.wish(), "seed": wish.drawn_seed() if wish.seed is None else wish.seed})
+
+
+def _made(make: Any) -> Any:
+    try:
+        return make()
+    except ValueError as error:
+        raise named(str(error)) from None
+
+
+async def _painter(desk: Desk, name: str) -> tuple[Loaded, Painter]:
+    """The picture model of a name, or the first; ApiError for a model that draws nothing."""
+    if not name:
+        names = desk.models.painters()
+        if not names:
+            message = "model: no picture model is on offer; `loom models` lists those that draw"
+            raise ApiError(404, message, param="model", code="model_not_found")
+        name = names[0]
+    model = await desk.models.get(name)
+    if model.painter is None:
+        others = ", ".join(desk.models.painters()) or "none is on offer"
+        raise bad_request(f"model: {name} draws no pictures and sees none; picture models: {others}", "model")
+    return model, model.painter
+
+
+async def _read(http: HttpRequest, kind: type[Asked]) -> tuple[Asked, dict[str, bytes]]:
+    """A form's fields and files; JSON does as well, with data URLs for files."""
+    found = http.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if found != "multipart/form-data":
+        if found not in ("", "application/json"):
+            message = f"The body is declared as {found}; send a form (multipart/form-data), or JSON."
+            raise ApiError(415, message, code="unsupported_media_type")
+        body = checked(kind, await read_json(http))
+        given = {name: getattr(body, name, None) for name in ("image", "mask")}
+        return body, {name: data_url(url, name) for name, url in given.items() if url is not None}
+    fields: dict[str, str] = {}
+    files: dict[str, bytes] = {}
+    async with http.form(max_files=4, max_fields=64) as form:
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile):
+                await _take(files, name, value)
+            elif name in fields:
+                raise bad_request(f"{name}: found twice in the form; give it once", name)
+            elif name in FILES:
+                raise bad_request(f"{name}: found a text; it must be a file of the form", name)
+            else:
+                fields[name] = value
+    return checked(kind, from_form(fields)), files
+
+
+async def _take(files: dict[str, bytes], name: str, value: UploadFile) -> None:
+    if name not in FILES:
+        raise bad_request(f"{name}: found a file; files are image and mask", name)
+    plain = name.removesuffix("[]")
+    if plain in files:
+        raise bad_request(f"{plain}: found several files; give one", plain)
+    files[plain] = await value.read(MAX_BYTES + 1)

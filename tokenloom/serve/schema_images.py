@@ -1,0 +1,163 @@
+"""What the routes of pictures take: OpenAI's fields that this server does, and a few extras."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from tokenloom.serve.body import Body
+from tokenloom.serve.errors import bad_request
+from tokenloom.serve.schema_sampling import SEEDS
+from tokenloom.tokens.image import STYLES
+
+SIZES = (64, 1024)
+SIZE = 512
+MAX_PARTIALS = 64
+_SQUARE = re.compile(r"(\d{1,5})x(\d{1,5})")
+
+
+class Pictured(Body):
+    """How pictures are drawn and in what form they come."""
+
+    model: str = Field("", min_length=1)
+    """When not given: the first picture model on offer."""
+    n: int | None = Field(None, ge=1, le=64)
+    size: str | None = None
+    """Square: 64x64 to 1024x1024; auto or none is 512x512."""
+    response_format: Literal["b64_json"] | None = None
+    output_format: Literal["png", "webp", "jpeg"] | None = None
+    """png when not given."""
+    background: Literal["auto", "transparent", "opaque"] | None = None
+    """opaque: on white. transparent and auto: as it is drawn, which JPEG cannot hold."""
+    style: str | None = None
+    """One of the model's styles: fluent, noto, twemoji, clipart."""
+    seed: int | None = Field(None, ge=-SEEDS, lt=SEEDS)
+    """The same seed and request give the same pictures; drawn when not given; x-tokenloom-seed tells it."""
+    guidance: float | None = Field(None, ge=0, le=20)
+    """How strongly the words hold; 1 = as learned. When not given, as the model's makers recommend."""
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_k: int | None = Field(None, ge=0)
+    top_p: float | None = Field(None, gt=0, le=1)
+    best_of: int | None = Field(None, ge=1, le=256)
+    """The judge chooses each picture out of so many candidates."""
+    lang: Literal["en", "zh"] | None = None
+    """Of the visible label's words; en when not given."""
+    label: Literal["visible", "hidden"] | None = None
+    """visible (when not given): AI-generated stands on the picture. hidden: in the file alone, for pages that
+    show the words beside it."""
+    stream: bool | None = None
+    partial_images: int | None = Field(None, ge=0, le=MAX_PARTIALS)
+    """With stream: so many pictures of each that is under way; what has no codes yet is grey."""
+    quality: Literal["auto", "standard"] | None = None
+    moderation: Literal["auto"] | None = None
+    user: str | None = None
+    """Accepted and not kept; the same holds for safety_identifier."""
+    safety_identifier: str | None = None
+
+    refused: ClassVar[Mapping[str, str]] = {
+        "output_compression": "WebP comes without loss and JPEG at one quality",
+        "input_fidelity": "what is not marked stays as it is",
+        "reference_images": "send one image to /v1/images/edits",
+    }
+
+    @field_validator("response_format", mode="before")
+    @classmethod
+    def _no_url(cls, value: Any) -> Any:
+        if value == "url":
+            raise ValueError("url is not given, for nothing is stored here; allowed: b64_json")
+        return value
+
+    @field_validator("size")
+    @classmethod
+    def _square(cls, value: str | None) -> str | None:
+        if value in (None, "auto"):
+            return None
+        found = _SQUARE.fullmatch(str(value))
+        if not found or found[1] != found[2] or not SIZES[0] <= int(found[1]) <= SIZES[1]:
+            raise ValueError("pictures are square; allowed: 64x64 to 1024x1024, or auto")
+        return value
+
+    @field_validator("style")
+    @classmethod
+    def _known_style(cls, value: str | None) -> str | None:
+        if value is not None and value not in STYLES:
+            raise ValueError(f"allowed: {', '.join(STYLES)}")
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> Pictured:
+        if self.partial_images and not self.stream:
+            raise ValueError("partial_images has no effect without stream: true; leave it out")
+        if self.partial_images and (self.best_of or 1) > 1:
+            raise ValueError("partial_images has no effect with best_of, which compares whole pictures")
+        if self.background == "transparent" and self.output_format == "jpeg":
+            raise ValueError("background: JPEG has no transparency; use png or webp")
+        return self
+
+    @property
+    def side(self) -> int:
+        """Pixels along a side of what is delivered."""
+        return SIZE if self.size is None else int(self.size.partition("x")[0])
+
+    def wish(self) -> dict[str, Any]:
+        """The keywords of tasks.pictures.Wish."""
+        names = ("seed", "guidance", "temperature", "top_k", "top_p")
+        return {
+            "n": self.n or 1,
+            "best_of": self.best_of or 1,
+            **{name: getattr(self, name) for name in names},
+        }
+
+
+class ImagesRequest(Pictured):
+    prompt: str = Field(min_length=1)
+    """What the pictures show, in English or Chinese."""
+
+
+class EditRequest(Pictured):
+    """The fields of a form; image and mask are files in it, or data URLs in JSON."""
+
+    prompt: str | None = Field(None, min_length=1)
+    """What the marked part shall show. Without it: style, and no mask, for the whole in another style."""
+    image: str | None = None
+    """data:image/png;base64,..."""
+    mask: str | None = None
+    """Of the same size: clear, or light, where something new is to be drawn. Without it what is clear in the
+    image."""
+    fit: Literal["pad", "crop"] | None = None
+    """An image that is not square: pad (when not given) puts clear margins around it, crop takes the
+    middle."""
+
+
+class VariationRequest(Pictured):
+    """The fields of a form; the image is a file in it, or a data URL in JSON."""
+
+    image: str | None = None
+    fit: Literal["pad", "crop"] | None = None
+
+
+WHOLE = ("n", "seed", "top_k", "best_of", "partial_images")
+NUMBERS = ("guidance", "temperature", "top_p")
+YES = {"true": True, "false": False}
+
+
+def from_form(fields: Mapping[str, str]) -> dict[str, Any]:
+    """A form's texts as the values they stand for; ApiError 400 names one that is none."""
+    found: dict[str, Any] = {}
+    for name, text in fields.items():
+        try:
+            if name in WHOLE:
+                found[name] = int(text)
+            elif name in NUMBERS:
+                found[name] = float(text)
+            elif name == "stream":
+                found[name] = YES[text.lower()]
+            else:
+                found[name] = text
+        except (ValueError, KeyError):
+            kind = "a whole number" if name in WHOLE else "a number" if name in NUMBERS else "true or false"
+            raise bad_request(f"{name}: found {text[:80]!r}; it must be {kind}", name) from None
+    return found

@@ -1,0 +1,153 @@
+"""Walks a road of tasks.pictures with the engine's process: what it needs is asked there.
+
+The event loop never computes: codes, pixels and scores come from the engine, files are written in threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tokenloom.engine.request import Usage
+from tokenloom.engine.status import EngineError
+from tokenloom.serve.answers import failure
+from tokenloom.serve.bridge import Ticket
+from tokenloom.serve.desk import Desk
+from tokenloom.serve.errors import ApiError, bad_request
+from tokenloom.serve.models import Loaded
+from tokenloom.tasks.pictures import Decode, Encode, Judge, Need, Painter, Partial, Road, Write, blank
+from tokenloom.tasks.pictures_out import veil
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is written of each choice so far."""
+
+    need: Write
+    ids: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Done:
+    """The road's end: what it returned."""
+
+    value: Any
+
+
+async def walk(desk: Desk, model: Loaded, road: Road[Any]) -> AsyncGenerator[Progress | Done, None]:
+    """Progress while ids are written, then Done. ApiError for what cannot be done; closing it aborts."""
+    answer: Any = None
+    while True:
+        try:
+            need = road.send(answer)
+        except StopIteration as end:
+            yield Done(end.value)
+            return
+        except ValueError as error:
+            raise named(str(error)) from None
+        if isinstance(need, Write):
+            ids: list[list[int]] = [[] for _ in range(need.n)]
+            async for progress in _write(desk, model, need, ids):
+                yield progress
+            answer = [tuple(one) for one in ids]
+        else:
+            answer = await ask(desk, model, need)
+
+
+async def arrive(desk: Desk, model: Loaded, road: Road[Any]) -> Any:
+    """What the road returns."""
+    found: Any = None
+    async for news in walk(desk, model, road):
+        found = news.value if isinstance(news, Done) else None
+    return found
+
+
+async def ask(desk: Desk, model: Loaded, need: Need) -> Any:
+    """What the codec or the judge makes of it."""
+    assert desk.engine is not None
+    match need:
+        case Encode():
+            work: Future[Any] = desk.engine.work(model.base, "encode", need.pictures)
+        case Decode():
+            work = desk.engine.work(model.base, "decode", need.codes)
+        case Judge():
+            work = desk.engine.work(model.base, "judge", list(need.texts), need.pictures)
+        case _:
+            raise AssertionError(need)
+    try:
+        return await asyncio.wrap_future(work)
+    except EngineError as error:
+        again = "ask again" in str(error) or "stays down" in str(error)
+        if again:
+            raise ApiError(503, str(error), code="engine_unavailable", retry_after_s=2) from None
+        raise ApiError(500, str(error), code="engine_error") from None
+
+
+async def _write(
+    desk: Desk, model: Loaded, need: Write, ids: list[list[int]]
+) -> AsyncGenerator[Progress, None]:
+    assert desk.engine is not None
+    request = need.request(f"pic-{secrets.token_hex(12)}", model.base)
+    desk.metrics.prompt(model.name, len(request.ids))
+    with desk.queue.places(1):
+        async with Ticket(desk.engine, [request]) as ticket:
+            try:
+                while not ticket.done:
+                    for delta in await ticket.news():
+                        if delta.finish in ("error", "abort"):
+                            ticket.abort()
+                            raise failure(delta, "prompt")
+                        ids[delta.choice] += delta.ids
+                        if delta.finish is not None:
+                            _finished(desk, model, delta.usage, len(ids[delta.choice]), delta.choice == 0)
+                    yield Progress(need, tuple(tuple(one) for one in ids))
+            finally:
+                if not ticket.done:
+                    desk.metrics.left()
+
+
+def _finished(desk: Desk, model: Loaded, usage: Usage | None, count: int, first: bool) -> None:
+    desk.metrics.finished(model.name, usage, count, first)
+
+
+def named(message: str) -> ApiError:
+    """An error of ours whose message begins with the field at fault."""
+    field = message.partition(":")[0]
+    return bad_request(message, field if field.isidentifier() else None)
+
+
+class Partials:
+    """Pictures that are under way, as they are to be shown: so many of each, evenly spread."""
+
+    def __init__(self, desk: Desk, model: Loaded, painter: Painter, count: int) -> None:
+        self._desk, self._model, self._painter = desk, model, painter
+        self._count = count
+        self._shown: dict[int, int] = {}
+        self._neutral: np.ndarray | None = None
+
+    async def of(self, progress: Progress) -> list[tuple[int, int, np.ndarray]]:
+        """(choice, number, pixels uint8 (S, S, 4)) of those that have become due."""
+        due = []
+        for choice, ids in enumerate(progress.ids):
+            whole = self._painter.tokens.per_picture
+            number = min(len(ids) * (self._count + 1) // whole, self._count)
+            if number > self._shown.get(choice, 0) and len(ids) < whole:
+                self._shown[choice] = number
+                due.append((choice, number - 1, ids))
+        if not due or not progress.need.picture:
+            return []
+        if self._neutral is None:
+            found = await ask(self._desk, self._model, Encode(blank(self._painter)))
+            self._neutral = found[0]
+        some = [Partial(self._painter, self._neutral, ids, progress.need.ask.forced) for *_, ids in due]
+        pixels = await ask(self._desk, self._model, Decode(np.stack([one.codes() for one in some])))
+        return [
+            (choice, number, veil(picture, one.known()))
+            for (choice, number, _), one, picture in zip(due, some, pixels, strict=True)
+        ]
