@@ -31,12 +31,12 @@ _LIST, _PIXELS = "sprites.json", "pixels.npy"
 @dataclass(frozen=True, slots=True)
 class Sprite:
     hexcode: str
-    """Lower case, without fe0f; for clip art its name."""
+    """Lower case, without fe0f."""
     style: str
-    """fluent, noto, twemoji, openmoji or clipart."""
+    """fluent, noto, twemoji or openmoji."""
     en: str
     zh: str
-    """Labels; zh is empty for clip art."""
+    """Labels of Unicode's CLDR."""
     tags_en: tuple[str, ...]
     tags_zh: tuple[str, ...]
     group: str
@@ -132,6 +132,6 @@ def open_sprites(folder: str | Path) -> Sprites:
 
 def _sprite(row: dict[str, Any]) -> Sprite:
     lists = ("tags_en", "tags_zh", "colours", "box", "paint")
-    values: dict[str, Any] = {"zh": "", "tags_en": (), "tags_zh": (), "group": "", "subgroup": ""} | row
+    values: dict[str, Any] = {"tags_en": (), "tags_zh": (), "group": "", "subgroup": ""} | row
     values |= {name: tuple(values[name]) for name in lists if values.get(name)}
     return Sprite(**values)
