@@ -175,9 +175,10 @@ class Model:
         """
         from tokenloom.tasks import build, run, tasks
 
-        if name not in tasks():
-            raise ValueError(f"task: found {name!r}; allowed: {', '.join(tasks())}")
-        answers = run(self, build(tasks()[name], fields, lang))
+        known = {name: task for name, task in tasks().items() if task.prompt}  # else it is of pictures
+        if name not in known:
+            raise ValueError(f"task: found {name!r}; allowed: {', '.join(known)}")
+        answers = run(self, build(known[name], fields, lang))
         return answers[0] if len(answers) == 1 else answers
 
     @functools.cached_property
