@@ -228,6 +228,37 @@ def test_other_bodies_are_refused(shown: Gallery) -> None:
     assert "of text/html" in refusal(shown, "variations", json={"image": "data:text/html,hello"})[1]
 
 
+def test_tasks_of_pictures(shown: Gallery) -> None:
+    def run(name: str, fields: dict[str, Any], **more: Any) -> Any:
+        return shown.http.post(f"{shown.url}/v1/tasks/{name}", json={"fields": fields, **more})
+
+    listed = {task["name"]: task for task in shown.http.get(shown.url + "/v1/tasks").json()["data"]}
+    assert [listed[name]["kind"] for name in ("draw", "edit", "restyle")] == ["picture"] * 3
+    assert listed["describe"]["kind"] == "caption"
+    small = {"size": "256x256", "seed": 7}
+    drawn = run("draw", {"prompt": "a red fox", "n": 2, **small}).json()
+    body = {"prompt": "a red fox", "n": 2, **small}
+    assert drawn["data"] == shown.http.post(shown.url + "/v1/images/generations", json=body).json()["data"]
+    done = run(
+        "edit", {"image": url_of(png()), "mask": url_of(mask()), "prompt": "a hat", **small}, lang="zh"
+    )
+    assert opened(done.json()["data"][0]["b64_json"]).size == (256, 256)
+    assert run("restyle", {"image": url_of(png()), "style": "noto", **small}).status_code == 200
+    said = run("describe", {"image": url_of(png())}, lang="zh", publish=True).json()["choices"][0]["message"]
+    assert "AI" in said["content"], "published words are labelled"
+    for name, fields, param in (
+        ("draw", {}, "fields.prompt"),
+        ("draw", {"prompt": " "}, "fields.prompt"),
+        ("edit", {"image": "fox.png", "prompt": "hat"}, "fields.image"),
+        ("restyle", {"image": url_of(b"none"), "style": "noto"}, "fields.image"),
+        ("edit", {"image": url_of(png()), "mask": url_of(mask(9, 9)), "prompt": "hat"}, "fields.mask"),
+    ):
+        answer = run(name, fields)
+        assert (answer.status_code in (400, 422), answer.json()["error"]["param"]) == (True, param), (
+            answer.text
+        )
+
+
 def test_text_goes_on_while_pictures_are_drawn(shown: Gallery) -> None:
     """Both models at once; each answers as it does alone."""
     ask: Any = {"model": "writer", "prompt": "Hello there", "max_tokens": 60, "temperature": 0}

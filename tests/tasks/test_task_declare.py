@@ -70,6 +70,9 @@ def test_every_shipped_task(path: Path) -> None:
         assert sentence["en"].endswith(".")
         assert sentence["zh"].endswith("。")
     assert "label" in task.after, "what leaves is labelled"
+    if task.kind in ("picture", "caption"):
+        assert task.prompt == {}, "its fields are the request"
+        return
     needed = {f.name: "月" for f in task.fields if f.required}
     for lang in ("en", "zh"):
         assert build(task, needed, lang).sampling["max_tokens"] >= 1

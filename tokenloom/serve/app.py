@@ -187,7 +187,7 @@ def _openai_routes(app: FastAPI, desk: Desk) -> None:
     @app.get("/v1/tasks", responses=openapi.errors(*openapi.AUTH))
     async def listed_tasks() -> Response:
         """The declared tasks with their fields."""
-        return JSONResponse(tasks.listed())
+        return JSONResponse(tasks.listed(desk))
 
     @app.post(
         "/v1/tasks/{name}",

@@ -17,10 +17,12 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from tokenloom import tasks
-from tokenloom.serve import dispatch, sse
+from tokenloom.serve import dispatch, images, sse
 from tokenloom.serve.body import Body, checked, read_json
 from tokenloom.serve.desk import Desk
 from tokenloom.serve.errors import ApiError
+from tokenloom.serve.fetch import data_url
+from tokenloom.serve.schema_images import EditRequest
 
 
 class TaskRequest(Body):
@@ -41,8 +43,10 @@ class TaskRequest(Body):
         return self
 
 
-def listed() -> dict[str, Any]:
-    return {"object": "list", "data": [tasks.fields_json(task) for task in tasks.tasks().values()]}
+def listed(desk: Desk) -> dict[str, Any]:
+    """Those of pictures are among them where a picture model is on offer."""
+    known = [task for task in tasks.tasks().values() if task.prompt or desk.models.painters()]
+    return {"object": "list", "data": [tasks.fields_json(task) for task in known]}
 
 
 async def run(desk: Desk, http: HttpRequest, name: str) -> Response:
@@ -52,6 +56,8 @@ async def run(desk: Desk, http: HttpRequest, name: str) -> Response:
         raise ApiError(404, f"No task {name!r}; there are: {', '.join(known)}.", code="task_not_found")
     task = known[name]
     asked = checked(TaskRequest, await read_json(http))
+    if not task.prompt:
+        return await _picture(desk, http, task, asked)
     try:
         prompt = tasks.build(task, asked.fields, asked.lang)
     except tasks.FieldError as error:
@@ -77,6 +83,46 @@ async def run(desk: Desk, http: HttpRequest, name: str) -> Response:
     if asked.stream:
         return sse.EventStream(_pieces(whole), None, desk.settings.keepalive_s, headers)
     return JSONResponse(whole, headers=headers)
+
+
+async def _picture(desk: Desk, http: HttpRequest, task: tasks.Task, asked: TaskRequest) -> Response:
+    """A task of pictures: its fields are those of the route that does it, and its answer has that route's
+    shape. Pictures are labelled whether they are published or not."""
+    try:
+        values = tasks.values_of(task, asked.fields, asked.lang)
+    except tasks.FieldError as error:
+        raise _named(str(error), task) from None
+    body = {name: value for name, value in values.items() if value is not None}
+    body["stream"] = asked.stream
+    if asked.model is not None:
+        body["model"] = asked.model
+    try:
+        if task.kind == "caption":
+            return await _caption(desk, http, task, asked, body)
+        body["lang"] = asked.lang
+        if task.name == "draw":
+            return await images.generations(desk, http, body)
+        given = checked(EditRequest, body)
+        files = {n: data_url(body[n], n) for n in ("image", "mask") if n in body}
+        return await images.edited(desk, http, given, files)
+    except ApiError as error:
+        if error.param in values:
+            error.param = f"fields.{error.param}"
+        raise
+
+
+async def _caption(
+    desk: Desk, http: HttpRequest, task: tasks.Task, asked: TaskRequest, body: dict[str, Any]
+) -> Response:
+    model = body.get("model") or next(iter(desk.models.painters()), task.model)
+    parts = [{"type": "image_url", "image_url": {"url": body.pop("image")}}]
+    words = {"type": "text", "text": task.title[asked.lang]}
+    message = {"role": "user", "content": [words, *parts]}
+    answer = await dispatch.answer_chat(desk, http, {**body, "model": model, "messages": [message]})
+    if asked.stream or answer.status_code != 200:
+        return answer
+    headers = {"x-tokenloom-seed": answer.headers["x-tokenloom-seed"]}
+    return JSONResponse(_finished(task, asked, json.loads(bytes(answer.body))), headers=headers)
 
 
 def _kept(prompt: tasks.Prompt, whole: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from tokenloom.tasks.drafts import MOST, Mark
 from tokenloom.tasks.fields import Choice, Field, FieldError, FieldType
 from tokenloom.tasks.makers import MAKERS, Made
 
-Kind = Literal["complete", "chat"]
+Kind = Literal["complete", "chat", "picture", "caption"]
+"""picture: the answer is pictures; caption: a picture is given, and the answer is words."""
 LANGS = ("en", "zh")
 TYPES = get_args(FieldType)
 SHAPES: dict[str, tuple[type, ...]] = {
@@ -35,7 +36,8 @@ SHAPES: dict[str, tuple[type, ...]] = {
     "choices": (list,),
 }
 """What TOML may hold under a field's key."""
-ROLES = {"complete": ("text",), "chat": ("system", "user", "assistant")}
+ROLES = {"complete": ("text",), "chat": ("system", "user", "assistant"), "picture": (), "caption": ()}
+"""Of the turns of each kind's prompt; without any the fields are the request (serve.tasks)."""
 SAMPLING = frozenset(
     {"temperature", "top_k", "top_p", "min_p", "typical_p", "max_tokens", "min_tokens", "n", "seed", "stop"}
     | {"repetition_penalty", "presence_penalty", "frequency_penalty", "beams", "length_penalty", "guidance"}
@@ -64,7 +66,7 @@ class Task:
     summary: dict[str, str]
     fields: tuple[Field, ...]
     prompt: dict[str, tuple[Turn, ...]]
-    """By language."""
+    """By language; none where the fields are the request, as with pictures."""
     sampling: dict[str, Any]
     after: tuple[str, ...]
     model: str = ""
@@ -123,7 +125,7 @@ def parse_task(source: str, where: str = "task") -> Task:
         where,
         table,
         {f.name for f in dataclasses.fields(Task)},
-        optional={"sampling", "after", "model", "maker"},
+        optional={"sampling", "after", "model", "maker", "prompt"},
     )
     name, kind = table["name"], table["kind"]
     if not isinstance(name, str) or not name.isidentifier():
@@ -149,10 +151,17 @@ def parse_task(source: str, where: str = "task") -> Task:
     if maker and maker not in MAKERS:
         raise BadDeclaration(f"{where}: maker is {maker!r}; known are {', '.join(MAKERS)}")
     title, summary = (_both(where, key, table[key]) for key in ("title", "summary"))
-    _keys(f"{where}: prompt", table["prompt"], set(LANGS))
-    prompt = {lang: _turns(where, kind, table["prompt"][lang]) for lang in LANGS}
+    prompt: dict[str, tuple[Turn, ...]] = {}
+    if ROLES[kind]:
+        if "prompt" not in table:
+            raise BadDeclaration(f"{where}: 'prompt' is missing")
+        _keys(f"{where}: prompt", table["prompt"], set(LANGS))
+        prompt = {lang: _turns(where, kind, table["prompt"][lang]) for lang in LANGS}
+    elif "prompt" in table or maker:
+        raise BadDeclaration(f"{where}: a task of kind {kind} has neither prompt nor maker")
     task = Task(name, cast(Kind, kind), title, summary, fields, prompt, sampling, after, model, maker)
-    _check_templates(where, task)
+    if prompt:
+        _check_templates(where, task)
     return task
 
 
@@ -290,6 +299,7 @@ def build(task: Task, values: Mapping[str, Any], lang: str = "en") -> Prompt:
     """The prompt and sampling that a task's values make. Turns that come out empty are left out."""
     if lang not in LANGS:
         raise FieldError(f"lang is {lang!r}; allowed are {', '.join(LANGS)}")
+    assert task.prompt, f"{task.name} has no prompt: its fields are the request"
     full = values_of(task, values, lang)
     shown = {k: "" if v is None else v for k, v in full.items()}
     made = MAKERS[task.maker].make(shown) if task.maker else Made()

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-FieldType = Literal["text", "number", "choice", "flag", "file"]
+FieldType = Literal["text", "number", "choice", "flag", "file", "picture"]
 
 
 class FieldError(ValueError):
@@ -40,12 +40,17 @@ class Field:
     """The option's one-letter form in the terminal, such as -n."""
 
     def check(self, value: Any) -> Any:
-        """The value as it is used; FieldError when it is not allowed. A file's value is its text."""
+        """The value as it is used; FieldError when it is not allowed. A file's value is its text,
+        a picture's its data URL."""
         if self.type == "number":
             return self._number(value)
         if self.type == "flag":
             if not isinstance(value, bool):
                 raise self._wrong(value, "true or false")
+            return value
+        if self.type == "picture":
+            if not isinstance(value, str) or not value.startswith("data:image/"):
+                raise self._wrong(value, "a data URL of a picture, as data:image/png;base64,...")
             return value
         if not isinstance(value, str):
             raise self._wrong(value, "a text")

@@ -56,8 +56,12 @@ def typer_command(task: Task, run: Callable[..., Any], lang: str | None = None) 
         if lead:
             given[lead.name] = _lead(lead, given[lead.name], given.pop("file"))
         for field in task.fields:
-            if field.type == "file" and given[field.name] is not None:
+            if given[field.name] is None:
+                continue
+            if field.type == "file":
                 given[field.name] = _read(given[field.name])
+            elif field.type == "picture":
+                given[field.name] = _data_url(given[field.name])
         values = {f.name: f.check(given[f.name]) for f in task.fields if given[f.name] is not None}
         return run(values, chosen, **options)
 
@@ -78,6 +82,7 @@ def _parameter(field: Field, lead: bool, lang: str) -> inspect.Parameter:
         made = typer.Argument(help=words, show_default=False)
         return _keyword(field.name, Annotated[str | None, made], None)
     kinds: dict[str, Any] = {"text": str, "choice": str, "flag": bool, "file": Path}
+    kinds["picture"] = Path
     kind = (int if field.whole else float) if field.type == "number" else kinds[field.type]
     names = [f"--{field.name.replace('_', '-')}"]
     if field.type == "flag":
@@ -122,6 +127,14 @@ def _unended(text: str) -> str:
 
 def _read(path: Path) -> str:
     return _text(path.read_bytes(), str(path))
+
+
+def _data_url(path: Path) -> str:
+    import base64
+
+    from tokenloom.tasks.pictures_in import read_picture
+
+    return f"data:image/{path.suffix[1:] or 'png'};base64,{base64.b64encode(read_picture(path)).decode()}"
 
 
 def _text(data: bytes, where: str) -> str:
