@@ -103,7 +103,7 @@ async def _picture(desk: Desk, http: HttpRequest, task: tasks.Task, asked: TaskR
         if task.name == "draw":
             return await images.generations(desk, http, body)
         given = checked(EditRequest, body)
-        files = {n: data_url(body[n], n) for n in ("image", "mask") if n in body}
+        files: dict[str, bytes] = {n: data_url(body[n], n) for n in ("image", "mask") if n in body}
         return await images.edited(desk, http, given, files)
     except ApiError as error:
         if error.param in values:
