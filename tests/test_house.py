@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent / "tokenloom"
 # fmt: off
 ROOMS = [
-    "version", "step", "config", "weights", "hub", "model", "native", "codec", "privacy", "tokens", "engine",
-    "data", "train", "evals", "explain", "trust", "tasks", "api_pictures", "api", "serve",
+    "version", "step", "config", "weights", "hub", "model", "native", "codec", "privacy", "sound", "tokens",
+    "engine", "data", "train", "evals", "explain", "trust", "tasks", "api_pictures", "api", "serve",
     "studio", "bench", "terminal", "cli",
 ]
 # fmt: on
@@ -69,6 +69,7 @@ def test_imports_only_from_rooms_above(path: Path) -> None:
         ("tokenloom.cli", {"torch", "fastapi", "transformers", "llguidance"}),
         ("tokenloom.hub", {"torch"}),
         ("tokenloom.weights.gguf", {"torch", "gguf"}),
+        ("tokenloom.sound.score", {"torch", "numpy", "symusic"}),
         ("tokenloom.tokens.text", {"torch"}),
         ("tokenloom.engine.scheduler", {"torch", "numpy"}),
         ("tokenloom.engine.core", {"torch", "llguidance"}),
