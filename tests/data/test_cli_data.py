@@ -67,6 +67,10 @@ def test_prepare_from_files_to_token_ids(source: Path, tmp_path: Path) -> None:
     assert "3 (50.0%)" in table
     assert "# Data report" in run("report", str(out), "--markdown")
     assert json.loads(run("report", str(out), "--json"))["bad"] == 1
+    source.write_bytes(source.read_bytes().replace(b"Buy now!", b"Buy two!"))  # of the same size, but another
+    again = CliRunner().invoke(app, arguments)
+    assert isinstance(again.exception, FileExistsError)
+    assert "holds a set made otherwise" in str(again.exception)
 
 
 def write_tokenizer(folder: Path, texts: list[str]) -> Path:

@@ -222,6 +222,8 @@ def test_a_long_text_is_cut_at_blank_lines_and_that_is_said(tmp_path: Path) -> N
     assert heard.notes == [
         f"{tmp_path}/a.txt is longer than 5,000 bytes: cut at blank lines into {len(heard.texts)} documents"
     ]
+    (tmp_path / "a.txt").write_text("\n\n".join(["字" * 1_000] * 4))
+    assert len(listen(tmp_path, limits=Limits(document_bytes=5_000)).texts) == 2  # bytes, not characters
 
 
 @pytest.mark.parametrize(

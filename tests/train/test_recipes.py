@@ -11,6 +11,7 @@ from tiny_training import WORDS, tiny_recipe, tiny_shards, tiny_tokenizer
 
 import tokenloom
 from tokenloom.config import fill, read_recipe, to_toml
+from tokenloom.data.shards import open_shards
 from tokenloom.train.execute import train
 from tokenloom.train.optim import rate
 from tokenloom.train.recipe import ModelPart, OptimPart, Recipe
@@ -53,6 +54,11 @@ def test_set_changes_a_value(tmp_path: Path) -> None:
 def test_wrong_recipes_are_refused_by_key(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         read_recipe(Recipe, written(tmp_path, text))
+
+
+def test_a_tokenizer_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"model\.tokenizer: found no nowhere/tok, looked for from"):
+        assemble(tiny_recipe(tmp_path, **{"model.tokenizer": "nowhere/tok"}))
 
 
 def test_a_missing_recipe_and_a_broken_set(tmp_path: Path) -> None:
@@ -149,6 +155,10 @@ def test_a_finished_run_opens_in_transformers(tmp_path: Path) -> None:
     place, outcome = train(tiny_recipe(tmp_path, **{"run.samples": ["the cat"], "run.sample_tokens": 4}))
     assert outcome.finished
     assert set(outcome.last) == {"held_out_loss", "bits_per_byte"}
+    shards = open_shards(tmp_path / "held")
+    ids_of_a_byte = shards.n_tokens / int(shards.bytes.sum())
+    wanted = outcome.last["held_out_loss"] / np.log(2) * ids_of_a_byte
+    assert outcome.last["bits_per_byte"] == pytest.approx(wanted)
     judge = transformers.AutoModelForCausalLM.from_pretrained(place / "model", dtype=torch.float32)
     words = transformers.AutoTokenizer.from_pretrained(place / "model")
     ids = torch.tensor([words(WORDS[0])["input_ids"]])

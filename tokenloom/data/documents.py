@@ -98,7 +98,7 @@ def text_rows(file: File, how: Reading) -> Iterator[Item]:
             trouble, start = line.trouble, line.number
         if part or not blank:
             part.append(line.text)
-        size += len(line.text) + 1
+        size += len(line.text.encode("utf-8", "replace")) + 1
     yield from _document(file, start, part, trouble)
     if n_cut:
         limit = f"{how.limits.document_bytes:,} bytes"

@@ -145,13 +145,19 @@ def make_set(recipe: Recipe, listeners: Listeners | None = None) -> Made:
         evaluations=sets,
         workers=recipe.workers,
         inputs={
-            "files": [[s.path, s.size] if isinstance(s, File) else s for s in sources],
+            "files": [_known_by(s) if isinstance(s, File) else s for s in sources],
             "read": [recipe.text_field, recipe.unit, recipe.encoding],
         },
         on_progress=tell.on_batch,
         finish=finish,
     )
     return Made(folder, report, _tokenised(recipe, folder, tell) if recipe.tokenizer else {})
+
+
+def _known_by(file: File) -> list[str | int]:
+    """By which a file is told from another of its name: size, and when it was last written."""
+    there = Path(file.path)
+    return [file.path, file.size, there.stat().st_mtime_ns if there.exists() else 0]
 
 
 def _tokenised(recipe: Recipe, folder: Path, tell: Listeners) -> dict[str, Shards]:

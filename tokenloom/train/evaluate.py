@@ -34,17 +34,19 @@ def held_out(
     """Mean loss in nats over held-out documents, and bits per byte of their text where it is known.
 
     The same documents each time: the first of each set, up to about `most_tokens` ids in all (0 = all of
-    them). A document's first id has no loss, as nothing is before it. names: of the sets, which then are
-    told one by one as well.
+    them). A document's first id has no loss, as nothing is before it; in bits per byte it counts like the
+    mean of the others, so that short documents look no better than they are. names: of the sets, which then
+    are told one by one as well.
     """
     module = objective.players[player]
     module.eval()
-    total, count, n_bytes = 0.0, 0, 0
+    total, count, n_ids, n_bytes = 0.0, 0, 0, 0
     figures = {"held_out_loss": 0.0}
     for i, shards in enumerate(sets):
         own, before = total, count
         documents = _first(shards, most_tokens // len(sets) if most_tokens else 0)
         n_bytes += int(shards.bytes[documents].sum())
+        n_ids += int(shards.lengths[documents].sum())
         for batch in _batches(shards, context, rows, documents):
             loss, n, _ = objective.loss(player, batch)
             total, count = total + float(loss), count + n
@@ -53,7 +55,7 @@ def held_out(
     module.train()
     figures["held_out_loss"] = total / max(1, count)
     if n_bytes and not any(shards.masked for shards in sets):
-        figures["bits_per_byte"] = total / math.log(2) / n_bytes
+        figures["bits_per_byte"] = figures["held_out_loss"] * n_ids / math.log(2) / n_bytes
     return figures
 
 

@@ -93,7 +93,13 @@ def assemble(recipe: Recipe) -> Parts:
 def _tokenizer(recipe: Recipe) -> Tokenizer:
     part = recipe.model
     if part.tokenizer:
-        found = load_tokenizer(Path(part.tokenizer).expanduser())
+        place = Path(part.tokenizer).expanduser()
+        if not place.exists():
+            raise ValueError(
+                f"model.tokenizer: found no {part.tokenizer}, looked for from {Path.cwd()}; allowed: a "
+                "tokenizer's folder (`loom tokenizer train` makes one)"
+            )
+        found = load_tokenizer(place)
     elif part.start:
         found = load_tokenizer(find(part.start).path)
     else:
