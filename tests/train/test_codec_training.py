@@ -27,7 +27,7 @@ from tokenloom.train.execute import resumed, train
 from tokenloom.train.kinds import assembled
 from tokenloom.train.loop import Trainer
 from tokenloom.train.optim import SHARE, make_optimisers
-from tokenloom.train.pictures import MadePictures, Mix
+from tokenloom.train.pictures import MadePictures, Mix, further_pictures
 from tokenloom.train.recipe import OptimPart
 from tokenloom.train.scale import Sizes
 
@@ -186,6 +186,19 @@ def test_batches_are_a_function_of_their_number_and_hold_nothing_that_is_kept_ou
     for share, scenes, size in ((1.5, 1, 64), (0.5, 0, 64), (0.5, 5, 48)):
         with pytest.raises(ValueError, match=r"pictures\.scene"):
             MadePictures(sprites, size, 16, 0, Mix(scenes, share, 0, 0.0), 5)
+
+
+def test_further_pictures_are_mixed_in_and_checked(tmp_path: Path) -> None:
+    sprites = open_sprites(tiny_sprites(tmp_path / "sprites"))
+    np.save(tmp_path / "more.npy", np.full((3, 40, 40, 4), 255, np.uint8))
+    further = further_pictures([str(tmp_path / "more.npy")])
+    made = MadePictures(sprites, 32, 8, 0, Mix(0, 0.0, 60, 1.0), 5, further)
+    assert any((picture[picture[..., 3] > 0] == 255).all() for picture in made.drawn())
+    np.save(tmp_path / "flat.npy", np.zeros((3, 40, 30, 4), np.uint8))
+    (tmp_path / "no.npy").write_text("no")
+    for bad in ("absent.npy", "flat.npy", "no.npy"):
+        with pytest.raises(ValueError, match=r"pictures\.further"):
+            further_pictures([str(tmp_path / bad)])
 
 
 def test_a_run_learns_and_leaves_a_codec(tmp_path: Path) -> None:

@@ -36,6 +36,9 @@ def bench(
     training: Annotated[
         bool, typer.Option("--training", help="Measure training beside transformers instead.")
     ] = False,
+    codec: Annotated[
+        bool, typer.Option("--codec", help="Measure a codec's training beside a plain PyTorch loop instead.")
+    ] = False,
     packing: Annotated[
         Path | None,
         typer.Option(help="Measure on this file of conversations what packing saves a fine-tune instead."),
@@ -75,6 +78,11 @@ def bench(
             _note(ledger, trained.packing(str(packing), model, say=say))
         else:
             _note(ledger, trained.run(rounds=rounds, threads=threads, say=say))
+        return
+    if codec:
+        from tokenloom.bench import codec as pictures
+
+        _note(ledger, pictures.run(rounds=rounds, threads=threads, say=say))
         return
     if data:
         from tokenloom.bench import data as prepared

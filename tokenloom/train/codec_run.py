@@ -27,7 +27,7 @@ from tokenloom.train.codec import CodecObjective, over_white
 from tokenloom.train.fit import JUDGED, Evaluation, Outcome, Samples
 from tokenloom.train.kinds import Pace
 from tokenloom.train.loop import Trainer
-from tokenloom.train.pictures import MadePictures, Mix, Pictures
+from tokenloom.train.pictures import MadePictures, Mix, Pictures, further_pictures
 from tokenloom.train.recipe import Recipe, RunPart
 from tokenloom.train.scale import Sizes, resolved
 
@@ -177,7 +177,8 @@ def codec_run(recipe: Recipe) -> CodecRun:
     part = recipe.pictures
     sprites = open_sprites(Path(part.sprites).expanduser())
     mix = Mix(part.scenes, part.scene_share, part.drawn, part.drawn_share)
-    pictures = MadePictures(sprites, recipe.codec.size, found.rows, recipe.seed, mix, part.held_out)
+    further = further_pictures(part.further)
+    pictures = MadePictures(sprites, recipe.codec.size, found.rows, recipe.seed, mix, part.held_out, further)
     torch.manual_seed(recipe.seed)
     codec = ImageCodec(recipe.codec).to(device)
     adversary = _adversary(recipe, found.steps)

@@ -6,8 +6,9 @@ pairs and the style that are held out (data.picture_splits) are never among them
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +27,8 @@ CLEAR = 0.5
 """Share of the single sprites that stand on nothing; the others stand on a plain ground."""
 REDRAWN = 0.7
 """Share of the pictures by other hands that are sprites with outlines; the others are shapes and lines."""
+FURTHER = 0.65
+"""Share of them that are the further pictures a recipe names, where it names some."""
 SWAPPED = 0.15
 """Share of the single sprites whose colours are exchanged, red for blue say: hues emoji seldom have."""
 
@@ -79,8 +82,18 @@ class Mix:
 class MadePictures:
     """Single sprites, moved and mirrored, mixed with composed scenes and with drawings by other hands."""
 
-    def __init__(self, sprites: Sprites, size: int, rows: int, seed: int, mix: Mix, held: int) -> None:
-        """held: pictures an evaluation looks at, of each kind. Pools of scenes and drawings are made at the
+    def __init__(
+        self,
+        sprites: Sprites,
+        size: int,
+        rows: int,
+        seed: int,
+        mix: Mix,
+        held: int,
+        further: Sequence[np.ndarray] = (),
+    ) -> None:
+        """held: pictures an evaluation looks at, of each kind. further: uint8 (N, S, S, 4) of any S, mixed
+        into the drawings by other hands. Pools of scenes and drawings are made at the
         first batch. Raises ValueError naming the field."""
         mix.check(size)
         self.sprites, self.size, self.rows, self.seed, self.mix, self.held = (
@@ -103,6 +116,7 @@ class MadePictures:
             raise ValueError("pictures.sprites: holds no sprite that may be trained on")
         self._held = [i for i, s in each if s.style != UNSEEN_STYLE and emoji_held_out(s.hexcode)]
         self._unseen = [i for i, s in each if s.style == UNSEEN_STYLE]
+        self._further = [picture for some in further for picture in some]
         self._scenes: np.ndarray | None = None
         self._drawn: np.ndarray | None = None
 
@@ -150,7 +164,10 @@ class MadePictures:
             self._drawn = np.empty((self.mix.drawn, self.size, self.size, 4), np.uint8)
             for i in _counted(self.mix.drawn, "drawing"):
                 rng = np.random.default_rng((self.seed, i, 1))
-                if rng.random() < REDRAWN:
+                if self._further and rng.random() < FURTHER:
+                    some = self._further[rng.integers(len(self._further))]
+                    self._drawn[i] = self._single(some, rng)
+                elif rng.random() < REDRAWN:
                     self._drawn[i] = self._single(outlined(self._sprite(rng), rng), rng)
                 else:
                     self._drawn[i] = shapes(rng, self.size)
@@ -187,6 +204,23 @@ def _counted(n: int, what: str) -> Iterable[int]:
     from rich.progress import track
 
     return track(range(n), what, console=Console(stderr=True), transient=True)
+
+
+def further_pictures(paths: Sequence[str]) -> list[np.ndarray]:
+    """The .npy files that a recipe names, memory-mapped. Raises ValueError naming the file."""
+    found = []
+    for path in paths:
+        try:
+            some = np.load(Path(path).expanduser(), mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"pictures.further: {path} is not to be read: {error}") from error
+        square = some.ndim == 4 and some.shape[1] == some.shape[2] and some.shape[3] == 4
+        if some.dtype != np.uint8 or not square:
+            raise ValueError(
+                f"pictures.further: found {some.dtype} {some.shape} in {path}; allowed: uint8 (N, S, S, 4)"
+            )
+        found.append(some)
+    return found
 
 
 def on_ground(picture: np.ndarray, ground: np.ndarray) -> np.ndarray:

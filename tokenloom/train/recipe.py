@@ -129,6 +129,8 @@ class PicturesPart:
     and sprites redrawn in flat colours with outlines."""
     drawn_share: float = 0.2
     """Share of the pictures that are those."""
+    further: tuple[str, ...] = ()
+    """Files .npy of further pictures, uint8 (N, S, S, 4), that are among those (`loom image outlines`)."""
     held_out: int = 256
     """Pictures of emoji kept out of training that an evaluation looks at; as many of the unseen style."""
 
