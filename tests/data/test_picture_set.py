@@ -22,6 +22,7 @@ from tokenloom.cli.picture_set import image_set, image_tokenizer
 from tokenloom.codec.folder import open_codec, save_codec
 from tokenloom.codec.image import ImageCodec, ImageCodecConfig
 from tokenloom.config import fill
+from tokenloom.data import picture_set
 from tokenloom.data.layouts import choose
 from tokenloom.data.picture_set import BLOCK, Mix, PictureSet, draft, opened, write_picture_set
 from tokenloom.data.picture_splits import SPLITS, split_of
@@ -174,6 +175,23 @@ def test_a_style_without_a_token_is_not_named(place: Path, sprites: Sprites) -> 
     assert {draft(sprites, what, i).style for i in range(60)} == {None}
 
 
+def test_a_scene_without_words_is_passed_over(
+    place: Path, sprites: Sprites, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sprite may lack a label in a language; an example without words would teach that none are needed."""
+    what = plan(place, 9, mix=Mix(draw=0.5, describe=0.5, edit=0.0, restyle=0.0, dropped=0.0))
+    plain = draft(sprites, what, 0)
+    said = iter([""])
+    monkeypatch.setattr(picture_set, "caption", lambda *a: next(said, "words"))
+    found = draft(sprites, what, 0)
+    assert found.text == "words"
+    assert (found.pictures[0] != plain.pictures[0]).any()
+    monkeypatch.setattr(picture_set, "caption", lambda *a: "")
+    with pytest.raises(ValueError, match=r"of the split train could be made in 50 scenes"):
+        draft(sprites, what, 0)
+
+
+@pytest.mark.slow
 def test_sets_are_the_same_however_they_are_made(place: Path, written: Shards, tmp_path: Path) -> None:
     """In two processes, and broken off in the midst of a block and gone on with."""
     again = write_picture_set(plan(place, 400), tmp_path / "again", workers=2)

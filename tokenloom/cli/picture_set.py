@@ -73,8 +73,9 @@ def image_set(
     words = out / "tokenizer"
     plans = {"train": PictureSet(sprites, codec, words, n, "train", seed)}
     for split in SPLITS if held_out else ():
-        name = "new" if split == "train" else split
-        plans[f"held/{name}"] = PictureSet(sprites, codec, words, held_out, split, seed + 1)
+        plans[f"held/{'new' if split == 'train' else split}"] = PictureSet(
+            sprites, codec, words, held_out, split, seed + 1
+        )
     facts: dict[str, Any] = {"what": "image set", "folder": str(out), "sets": {}}
     with _bar() as bar:
         if not (words / "tokenloom.json").is_file():

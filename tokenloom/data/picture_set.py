@@ -100,7 +100,7 @@ def draft(sprites: Sprites, what: PictureSet, index: int) -> Draft:
     for attempt in range(_TRIES):
         scene = compose(sprites, what.seed, index + attempt * _APART, what.split)
         found = _MAKERS[kind](sprites, scene, lang, rng)
-        if found is None:
+        if found is None or not (found.text or kind == RESTYLE):  # a sprite without a label in this language
             continue
         if kind != DESCRIBE and dropped:
             return replace(found, text="", style=None)
