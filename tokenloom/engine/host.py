@@ -22,8 +22,8 @@ from tokenloom.engine.check import BadRequest
 from tokenloom.engine.memory import available_bytes
 from tokenloom.engine.request import Delta, Finish, Request
 from tokenloom.engine.status import HostStatus, ModelInfo, ModelStatus, Source, State
-from tokenloom.engine.works import FEW, MANY, Tell, Work, Works
 from tokenloom.engine.works import OPENER as WORKS_OPENER
+from tokenloom.engine.works import Tell, Work, Works
 
 log = logging.getLogger(__name__)
 
@@ -341,13 +341,12 @@ class Host:
         return deltas
 
     def _work_on(self) -> None:
-        """A small piece while a model has steps to do, a larger one else."""
-        stepping = any(m.core is not None and m.core.busy for m in self._models.values())
+        """One piece of what the next model's codec or judge has to do."""
         for name in self._turns:
             model = self._models[name]
             if model.works is not None and model.works.busy:
                 model.used_at = self._clock()
-                model.works.step(FEW if stepping else MANY)
+                model.works.step()
                 return
 
     def _step(self, model: _Model, core: Core) -> list[Delta]:

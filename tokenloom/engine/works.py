@@ -30,8 +30,8 @@ Tell = Callable[[Any, "str | None"], None]
 """Told what came of a work: an array, or what went wrong."""
 
 OPENER = "tokenloom.engine.works:open_works"
-FEW, MANY = 1, 8
-"""Pictures in one piece of work: while models have steps to do, and while they have none."""
+PIECE = 8
+"""Pictures in one piece of work: as many as the codec computes at a time, some hundredths of a second."""
 GROWN = 4
 """Bytes in memory for one of a file in half precision: weights in float32, and as much to compute."""
 
@@ -125,13 +125,13 @@ class _Piecework:
     done: int = 0
     parts: list[np.ndarray] = field(default_factory=list)
 
-    def advance(self, hands: Hands, most: int) -> bool:
+    def advance(self, hands: Hands) -> bool:
         """Does one piece; True when the work is whole and told."""
         import numpy as np
 
         *before, array = self.arguments
-        self.parts.append(getattr(hands, self.kind)(*before, array[self.done : self.done + most]))
-        self.done += most
+        self.parts.append(getattr(hands, self.kind)(*before, array[self.done : self.done + PIECE]))
+        self.done += PIECE
         if self.done < len(array):
             return False
         self.tell(np.concatenate(self.parts, axis=1 if self.kind == "judge" else 0), None)
@@ -172,8 +172,8 @@ class Works:
         """Sees whether they are open."""
         self._opened = self._job.done()
 
-    def step(self, most: int) -> None:
-        """One piece of the oldest work, at most so many pictures."""
+    def step(self) -> None:
+        """One piece of the oldest work."""
         assert self.busy
         error = self._job.exception()
         if error is not None:
@@ -181,7 +181,7 @@ class Works:
             return
         work = self._queue[0]
         try:
-            whole = work.advance(self._job.result(), most)
+            whole = work.advance(self._job.result())
         except (ValueError, RuntimeError, MemoryError, OSError) as failure:
             log.warning("%s failed: %s", work.kind, failure)
             work.tell(None, f"{work.kind}: {failure}")
