@@ -13,12 +13,14 @@ import torch.nn.functional as F
 from tiny_pictures import tiny_codec_recipe, tiny_sprites
 from torch import nn
 
+import tokenloom
 from tokenloom.codec.adversary import Adversary
 from tokenloom.codec.config import ImageCodecConfig, Losses
 from tokenloom.codec.folder import open_codec
 from tokenloom.codec.image import ImageCodec
 from tokenloom.codec.losses import reconstruction
 from tokenloom.codec.pixels import to_tensor
+from tokenloom.config import read_recipe
 from tokenloom.data.picture_splits import emoji_held_out, pair_held_out
 from tokenloom.data.sprites import open_sprites
 from tokenloom.train.codec import CodecObjective
@@ -28,7 +30,7 @@ from tokenloom.train.kinds import assembled
 from tokenloom.train.loop import Trainer
 from tokenloom.train.optim import SHARE, make_optimisers
 from tokenloom.train.pictures import MadePictures, Mix, further_pictures
-from tokenloom.train.recipe import OptimPart
+from tokenloom.train.recipe import OptimPart, Recipe
 from tokenloom.train.scale import Sizes
 
 
@@ -203,14 +205,14 @@ def test_further_pictures_are_mixed_in_and_checked(tmp_path: Path) -> None:
 
 def test_a_run_learns_and_leaves_a_codec(tmp_path: Path) -> None:
     recipe = tiny_codec_recipe(tmp_path, **{"run.steps": 60, "run.eval_every": 30, "run.rows": 8})
-    place, outcome = train(recipe)
+    place, outcome = train(recipe, compare=lambda real, made: {"same": float((real == made).mean())})
     lines = [json.loads(line) for line in (place / "log.jsonl").read_text().splitlines()]
     assert lines[-1]["pictures"] == 480
     assert lines[-1]["pictures_s"] > 0
     assert "tok_s" not in lines[-1]
     assert lines[-1]["psnr"] > lines[0]["psnr"] + 3
     assert outcome.last["psnr"] > 8
-    assert {"held_out_loss", "code_use", "perplexity", "unseen_psnr"} <= set(outcome.last)
+    assert {"held_out_loss", "code_use", "perplexity", "unseen_psnr", "same"} <= set(outcome.last)
     assert "judging" in lines[-1]
     assert "judging" not in lines[0]
     codec = open_codec(place / "codec")
@@ -243,6 +245,20 @@ def test_resumed_is_straight_bit_for_bit(tmp_path: Path, changes: dict[str, obje
     for key in ("loss", "psnr", "eval"):
         assert [line.get(key) for line in logs[0]] == [line.get(key) for line in logs[1]]
     assert [line["step"] for line in logs[1]] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(("size", "places"), [(96, 144), (128, 256)])
+def test_larger_pictures_are_a_matter_of_the_recipe(size: int, places: int) -> None:
+    recipe = read_recipe(
+        Recipe,
+        Path(tokenloom.__file__).parent / "recipes" / "picture-codec.toml",
+        [f"codec.size={size}", "pictures.scene_share=0"],
+    )
+    torch.manual_seed(0)
+    with torch.no_grad():
+        made, found = ImageCodec(recipe.codec)(torch.zeros(1, 4, size, size))
+    assert made.shape == (1, 4, size, size)
+    assert found.codes[0].numel() == places
 
 
 def test_measuring_changes_nothing(tmp_path: Path) -> None:

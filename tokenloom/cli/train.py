@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tokenloom.train.recipe import Recipe
 
 
@@ -75,12 +77,18 @@ def train(
         Console().print(survey.table())
         survey.check()
         return
-    place, outcome = run(asked, folder, lambda survey: Console(stderr=True).print(survey.table()))
+    place, outcome = run(asked, folder, lambda survey: Console(stderr=True).print(survey.table()), _compared)
     last = ", ".join(f"{k} {v:.4g}" for k, v in outcome.last.items())
     if outcome.finished:
         typer.echo(f"Done: {place} ({outcome.step} steps{'; ' + last if last else ''}).")
     else:
         typer.echo(f"Stopped ({outcome.why}) at step {outcome.step}; go on with: loom train {place} --resume")
+
+
+def _compared(real: np.ndarray, made: np.ndarray) -> dict[str, float]:
+    from tokenloom.evals.pictures import ms_ssim, ssim
+
+    return {"ssim": float(ssim(real, made).mean()), "ms_ssim": float(ms_ssim(real, made).mean())}
 
 
 def _find_rate(recipe: Recipe, steps: int) -> None:

@@ -28,7 +28,7 @@ SCHEMA = 1
 KIND = "codec"
 WEIGHTS = "model.safetensors"
 TYPES = ("bfloat16", "float16", "float32")
-CHUNK = 8
+CHUNK = 4
 """Pictures computed at a time, always so many: a picture's codes do not depend on its company."""
 
 

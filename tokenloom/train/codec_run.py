@@ -19,13 +19,13 @@ from tokenloom.codec.adversary import Adversary
 from tokenloom.codec.folder import save_codec
 from tokenloom.codec.image import ImageCodec
 from tokenloom.codec.losses import reconstruction
-from tokenloom.codec.pixels import to_tensor
+from tokenloom.codec.pixels import to_pixels, to_tensor
 from tokenloom.data.sprites import open_sprites
 from tokenloom.model.load import pick_device, pick_dtype
 from tokenloom.train.allocator import keep_memory
 from tokenloom.train.codec import CodecObjective, over_white
 from tokenloom.train.fit import JUDGED, Evaluation, Outcome, Samples
-from tokenloom.train.kinds import Pace
+from tokenloom.train.kinds import Compare, Pace
 from tokenloom.train.loop import Trainer
 from tokenloom.train.pictures import MadePictures, Mix, Pictures, further_pictures
 from tokenloom.train.recipe import Recipe, RunPart
@@ -91,6 +91,7 @@ class CodecRun:
     objective: CodecObjective
     pictures: Pictures
     sprites: int
+    compare: Compare | None = None
 
     @property
     def evaluate(self) -> Evaluation | None:
@@ -127,7 +128,7 @@ class CodecRun:
             save_codec(self.objective.codec, folder / "codec", card=card(self, outcome), overwrite=True)
 
     def _evaluate(self) -> dict[str, float]:
-        figures = measured(self.objective, self.pictures.held_out())
+        figures = measured(self.objective, self.pictures.held_out(), self.compare)
         unseen = self.pictures.unseen()
         if len(unseen):
             figures["unseen_psnr"] = measured(self.objective, unseen)["psnr"]
@@ -135,12 +136,14 @@ class CodecRun:
 
 
 @torch.no_grad()
-def measured(objective: CodecObjective, pictures: np.ndarray) -> dict[str, float]:
+def measured(
+    objective: CodecObjective, pictures: np.ndarray, compare: Compare | None = None
+) -> dict[str, float]:
     """What the codec as it is makes of pictures, in float32: mean loss, mean PSNR over white in dB, the share
-    of the codes that are used and their perplexity."""
+    of the codes that are used, their perplexity, and what `compare` tells."""
     codec = objective.codec
     codec.eval()
-    losses, squares, codes = [], [], []
+    losses, squares, codes, seen = [], [], [], []
     for i in range(0, len(pictures), AT_ONCE):
         wanted = to_tensor(pictures[i : i + AT_ONCE]).to(codec.last.weight.device)
         made, found = codec(wanted)
@@ -148,6 +151,7 @@ def measured(objective: CodecObjective, pictures: np.ndarray) -> dict[str, float
         losses.append(reconstruction(made, wanted, ground, objective.weights))
         squares.append(over_white(made, wanted))
         codes.append(found.codes.flatten().cpu())
+        seen.append(to_pixels(made))
     codec.train()
     share = torch.bincount(torch.cat(codes), minlength=codec.config.n_codes).double()
     share /= share.sum()
@@ -157,10 +161,11 @@ def measured(objective: CodecObjective, pictures: np.ndarray) -> dict[str, float
         "psnr": float(-10 * torch.cat(squares).log10().mean()),
         "code_use": float((share > 0).double().mean()),
         "perplexity": math.exp(float(surprise)),
+        **({} if compare is None else compare(pictures, np.concatenate(seen))),
     }
 
 
-def codec_run(recipe: Recipe) -> CodecRun:
+def codec_run(recipe: Recipe, compare: Compare | None = None) -> CodecRun:
     """Reads and checks what a recipe names. Raises ValueError naming the field."""
     keep_memory()
     run = recipe.run
@@ -186,7 +191,7 @@ def codec_run(recipe: Recipe) -> CodecRun:
         codec, None if adversary is None else adversary.to(device), recipe.losses, dtype
     )
     trainer = Trainer(objective, pictures.batch, found, recipe.optim, run.average)
-    return CodecRun(resolved(recipe, found), found, trainer, objective, pictures, len(pictures))
+    return CodecRun(resolved(recipe, found), found, trainer, objective, pictures, len(pictures), compare)
 
 
 def _adversary(recipe: Recipe, steps: int) -> Adversary | None:

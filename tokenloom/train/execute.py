@@ -14,21 +14,25 @@ from typing import Any
 from tokenloom.config import read_recipe, to_toml
 from tokenloom.train.checkpoint import checkpoints
 from tokenloom.train.fit import Outcome, fit
-from tokenloom.train.kinds import Run, Survey, assembled
+from tokenloom.train.kinds import Compare, Run, Survey, assembled
 from tokenloom.train.progress import TrainingBar
 from tokenloom.train.recipe import Recipe
 from tokenloom.train.run import RunFolder
 
 
 def train(
-    recipe: Recipe, resume: Path | None = None, show: Callable[[Survey], None] | None = None
+    recipe: Recipe,
+    resume: Path | None = None,
+    show: Callable[[Survey], None] | None = None,
+    compare: Compare | None = None,
 ) -> tuple[Path, Outcome]:
     """Runs a recipe to its end, or goes on with the run in `resume`; answers the run's folder.
 
-    show: is handed what the preflight found, before the first step of a new run. A finished run's folder
-    holds the model. Raises ValueError (PreflightRefused among them) and OSError as its parts do.
+    show: is handed what the preflight found, before the first step of a new run. compare: see train.kinds. A
+    finished run's folder holds the model. Raises ValueError (PreflightRefused among them) and OSError as its
+    parts do.
     """
-    run = assembled(recipe)
+    run = assembled(recipe, compare)
     survey = run.survey()
     if resume is None and show is not None:
         show(survey)

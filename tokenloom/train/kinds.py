@@ -17,6 +17,7 @@ from tokenloom.train.recipe import Recipe
 from tokenloom.train.scale import Sizes
 
 if TYPE_CHECKING:
+    import numpy as np
     from rich.console import RenderableType
 
 
@@ -82,8 +83,15 @@ class Run(Protocol):
         ...
 
 
-def assembled(recipe: Recipe) -> Run:
-    """Reads and checks what a recipe names. Raises ValueError naming the field."""
+Compare = Callable[["np.ndarray", "np.ndarray"], Mapping[str, float]]
+"""Real and made pictures, uint8 (N, S, S, 4) -> figures by name."""
+
+
+def assembled(recipe: Recipe, compare: Compare | None = None) -> Run:
+    """Reads and checks what a recipe names. Raises ValueError naming the field.
+
+    compare: what a codec's evaluations tell of its pictures beside their PSNR.
+    """
     own = PARTS[recipe.objective]
     default = {field.name: getattr(Recipe(recipe.name), field.name) for field in fields(Recipe)}
     for name in dict.fromkeys(name for names in PARTS.values() for name in names):
@@ -91,28 +99,28 @@ def assembled(recipe: Recipe) -> Run:
             raise ValueError(
                 f"{name}: has no effect with objective = {recipe.objective!r}; leave the section out"
             )
-    return KINDS[recipe.objective](recipe)
+    return KINDS[recipe.objective](recipe, compare)
 
 
-def _language(recipe: Recipe) -> Run:
+def _language(recipe: Recipe, compare: Compare | None) -> Run:
     from tokenloom.train.language import language_run
 
     return language_run(recipe)
 
 
-def _codec(recipe: Recipe) -> Run:
+def _codec(recipe: Recipe, compare: Compare | None) -> Run:
     from tokenloom.train.codec_run import codec_run
 
-    return codec_run(recipe)
+    return codec_run(recipe, compare)
 
 
-def _match(recipe: Recipe) -> Run:
+def _match(recipe: Recipe, compare: Compare | None) -> Run:
     from tokenloom.train.match_run import match_run
 
     return match_run(recipe)
 
 
-KINDS: Mapping[str, Callable[[Recipe], Run]] = {
+KINDS: Mapping[str, Callable[[Recipe, Compare | None], Run]] = {
     "pretrain": _language,
     "sft": _language,
     "codec": _codec,
