@@ -15,13 +15,13 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from tokenloom.engine.check import BadRequest
+from tokenloom.engine.held import Core, Done, Held, Plan, info_of, same_place
 from tokenloom.engine.memory import available_bytes
 from tokenloom.engine.request import Delta, Finish, Request
-from tokenloom.engine.status import HostStatus, ModelInfo, ModelStatus, Source, State
+from tokenloom.engine.status import HostStatus, ModelInfo, ModelStatus, Source
 from tokenloom.engine.works import OPENER as WORKS_OPENER
 from tokenloom.engine.works import Tell, Work, Works
 
@@ -39,69 +39,6 @@ COUNTERS = (
     "preempted",
     "dropped",
 )
-
-
-class Core(Protocol):
-    """What a Host needs of engine.core.Core."""
-
-    @property
-    def busy(self) -> bool: ...
-    def add(self, request: Request) -> None: ...
-    def abort(self, request_id: str) -> None: ...
-    def step(self) -> list[Delta]: ...
-    def stats(self) -> dict[str, int]: ...
-    def close(self) -> None: ...
-
-
-class Plan(Protocol):
-    """What a Host needs of engine.load.Plan."""
-
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def device(self) -> str: ...
-    @property
-    def n_slots(self) -> int: ...
-    @property
-    def context(self) -> int: ...
-    @property
-    def vocab_size(self) -> int: ...
-    @property
-    def memory_bytes(self) -> int: ...
-    @property
-    def room_bytes(self) -> int | None: ...
-    @property
-    def works(self) -> bool: ...
-    def open(self) -> Core: ...
-
-
-Done = Callable[[ModelInfo | None, str | None], None]
-"""Told how a load ended: the model, or what went wrong."""
-
-
-@dataclass
-class _Model:
-    source: Source
-    state: State = "unloaded"
-    plan: Plan | None = None
-    core: Core | None = None
-    works: Works | None = None
-    """Its codec and judge, where it has them and is ready."""
-    info: ModelInfo | None = None
-    """Of the last time it was ready."""
-    job: Future[Any] | None = None
-    waiting: list[Request] = field(default_factory=list)
-    later: list[tuple[Work, tuple[Any, ...], Tell]] = field(default_factory=list)
-    """Works asked for while it loads."""
-    tell: list[Done] = field(default_factory=list)
-    used_at: float = 0.0
-    before: Counter[str] = field(default_factory=Counter)
-    """Counters of the cores it had before."""
-
-    @property
-    def idle(self) -> bool:
-        at_work = self.works is not None and self.works.waiting
-        return self.core is not None and not self.core.busy and not at_work
 
 
 class Host:
@@ -124,7 +61,7 @@ class Host:
         self._opener = opener
         self._works_opener = works_opener
         self._clock = clock
-        self._models: dict[str, _Model] = {}
+        self._models: dict[str, Held] = {}
         self._turns: deque[str] = deque()
         self._open: dict[str, tuple[str, set[int]]] = {}
         self._out: list[Delta] = []
@@ -140,7 +77,7 @@ class Host:
             tell(None, f"{source.name} is loaded already, from {_words(model.source)}; unload it first")
             return
         if model is None:
-            model = self._models[source.name] = _Model(source)
+            model = self._models[source.name] = Held(source)
             self._turns.append(source.name)
         if model.state == "ready":
             model.used_at = self._clock()
@@ -162,7 +99,7 @@ class Host:
         self._release(model)
         return True
 
-    def _begin(self, model: _Model) -> None:
+    def _begin(self, model: Held) -> None:
         if model.state != "loading":
             model.state, model.plan = "loading", None
             model.job = self._loader.submit(_prepare, self._opener, model.source)
@@ -182,18 +119,18 @@ class Host:
             else:
                 self._ready(model, job.result())
 
-    def _admit(self, model: _Model, plan: Plan) -> None:
+    def _admit(self, model: Held, plan: Plan) -> None:
         """Makes room by letting idle models go, the longest unused first; then reads the weights."""
         room = self._room(plan)
         others = [
-            m for m in self._models.values() if m.idle and m.plan is not None and _same_place(m.plan, plan)
+            m for m in self._models.values() if m.idle and m.plan is not None and same_place(m.plan, plan)
         ]
         could = room + sum(m.plan.memory_bytes for m in others if m.plan is not None)
         if plan.memory_bytes > could:
             used = ", ".join(
                 f"{m.source.name} ({_size(m.plan.memory_bytes)})"
                 for m in self._models.values()
-                if m.plan is not None and m.state != "unloaded" and _same_place(m.plan, plan)
+                if m.plan is not None and m.state != "unloaded" and same_place(m.plan, plan)
             )
             self._load_failed(
                 model,
@@ -211,10 +148,10 @@ class Host:
         model.plan = plan
         model.job = self._loader.submit(plan.open)
 
-    def _ready(self, model: _Model, core: Core) -> None:
+    def _ready(self, model: Held, core: Core) -> None:
         assert model.plan is not None
         model.core, model.state, model.used_at = core, "ready", self._clock()
-        model.info = _info(model.source, model.plan)
+        model.info = info_of(model.source, model.plan)
         tell, model.tell = model.tell, []
         for one in tell:
             one(model.info, None)
@@ -227,7 +164,7 @@ class Host:
         for one_later in later:
             self._work(model, *one_later)
 
-    def _load_failed(self, model: _Model, error: str) -> None:
+    def _load_failed(self, model: Held, error: str) -> None:
         model.state, model.plan = "unloaded", None
         tell, model.tell = model.tell, []
         for one in tell:
@@ -238,12 +175,12 @@ class Host:
             del self._models[model.source.name]
             self._turns.remove(model.source.name)
 
-    def _let_go(self, model: _Model) -> None:
+    def _let_go(self, model: Held) -> None:
         log.info("%s is unloaded: idle", model.source.name)
         self._release(model)
         model.state = "unloaded"
 
-    def _release(self, model: _Model) -> None:
+    def _release(self, model: Held) -> None:
         if model.core is not None:
             model.before.update({k: v for k, v in model.core.stats().items() if k in COUNTERS})
             model.core.close()
@@ -298,14 +235,14 @@ class Host:
         else:
             self._work(model, kind, arguments, tell)
 
-    def _work(self, model: _Model, kind: Work, arguments: tuple[Any, ...], tell: Tell) -> None:
+    def _work(self, model: Held, kind: Work, arguments: tuple[Any, ...], tell: Tell) -> None:
         model.used_at = self._clock()
         if model.works is None:
             tell(None, f"{model.source.name} is no picture model: it has no codec")
         else:
             model.works.add(kind, arguments, tell)
 
-    def _fail_works(self, model: _Model, error: str) -> None:
+    def _fail_works(self, model: Held, error: str) -> None:
         later, model.later = model.later, []
         for _, _, tell in later:
             tell(None, error)
@@ -349,7 +286,7 @@ class Host:
                 model.works.step()
                 return
 
-    def _step(self, model: _Model, core: Core) -> list[Delta]:
+    def _step(self, model: Held, core: Core) -> list[Delta]:
         try:
             deltas = core.step()
         except (RuntimeError, MemoryError) as error:
@@ -363,7 +300,7 @@ class Host:
                 self._close(delta.request, delta.choice)
         return deltas
 
-    def _add(self, model: _Model, request: Request) -> None:
+    def _add(self, model: Held, request: Request) -> None:
         assert model.core is not None
         model.used_at = self._clock()
         try:
@@ -371,7 +308,7 @@ class Host:
         except ValueError as error:
             self._end(request.id, "error", str(error))
 
-    def _fail_requests(self, model: _Model, error: str) -> None:
+    def _fail_requests(self, model: Held, error: str) -> None:
         model.waiting = []
         for request_id in [i for i, (name, _) in self._open.items() if name == model.source.name]:
             self._end(request_id, "error", error)
@@ -442,20 +379,6 @@ class Host:
                     self._let_go(model)
 
 
-def _info(source: Source, plan: Plan) -> ModelInfo:
-    return ModelInfo(
-        source.name,
-        source.path,
-        vocab_size=plan.vocab_size,
-        context=plan.context,
-        dtype=plan.dtype,
-        device=plan.device,
-        memory_bytes=plan.memory_bytes,
-        n_slots=plan.n_slots,
-        adapters=tuple(source.adapters),
-    )
-
-
 def _prepare(opener: str, source: Source) -> Plan:
     module, _, name = opener.partition(":")
     prepare = getattr(importlib.import_module(module), name)
@@ -474,10 +397,6 @@ def _log_failure(name: str) -> Done:
             log.error("%s cannot be loaded: %s", name, error)
 
     return tell
-
-
-def _same_place(one: Plan, other: Plan) -> bool:
-    return one.device == other.device if other.room_bytes is not None else one.room_bytes is None
 
 
 def _words(source: Source) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -89,9 +89,9 @@ class Job:
     def headers(self) -> dict[str, str]:
         return {"x-tokenloom-seed": str(self.wish.seed)}
 
-    async def encoded(self, pixels: np.ndarray) -> str:
-        """A picture's labelled file as base64."""
-        return await asyncio.to_thread(self._encoded, pixels)
+    async def all_encoded(self, pictures: Iterable[np.ndarray]) -> list[str]:
+        """The pictures' labelled files as base64, made side by side."""
+        return list(await asyncio.gather(*(asyncio.to_thread(self._encoded, one) for one in pictures)))
 
     def _encoded(self, pixels: np.ndarray) -> str:
         large = enlarge(pixels, self.body.side)
@@ -196,9 +196,8 @@ async def answer(desk: Desk, http: HttpRequest, job: Job) -> Response:
 async def collect(desk: Desk, job: Job) -> dict[str, Any]:
     """The whole answer as one object."""
     drawn = await _arrive(desk, job)
-    data = []
-    for index, pixels in enumerate(drawn.pixels):
-        data.append({"b64_json": await job.encoded(pixels), **_about(drawn, index)})
+    files = await job.all_encoded(drawn.pixels)
+    data = [{"b64_json": file, **_about(drawn, index)} for index, file in enumerate(files)]
     return {"created": job.created, **job.head(), "data": data, "usage": job.usage(drawn)}
 
 
@@ -233,16 +232,13 @@ async def _events(desk: Desk, job: Job) -> AsyncGenerator[bytes, None]:
             if isinstance(step, Done):
                 drawn: Drawn = step.value
                 break
-            for choice, number, pixels in await partials.of(step):
-                shown = {
-                    "b64_json": await job.encoded(pixels),
-                    "partial_image_index": number,
-                    "index": choice,
-                }
+            due = await partials.of(step)
+            files = await job.all_encoded([pixels for *_, pixels in due])
+            for (choice, number, _), file in zip(due, files, strict=True):
+                shown = {"b64_json": file, "partial_image_index": number, "index": choice}
                 yield event("partial_image", shown)
-    for index, pixels in enumerate(drawn.pixels):
-        values = {"b64_json": await job.encoded(pixels), **_about(drawn, index), "usage": job.usage(drawn)}
-        yield event("completed", values)
+    for index, file in enumerate(await job.all_encoded(drawn.pixels)):
+        yield event("completed", {"b64_json": file, **_about(drawn, index), "usage": job.usage(drawn)})
     yield sse.DONE
 
 

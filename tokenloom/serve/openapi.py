@@ -73,8 +73,7 @@ def takes_form(kind: type[BaseModel], *files: str) -> dict[str, Any]:
         "type": "object",
         "properties": {name: {"type": "string", "format": "binary"} for name in files},
     }
-    form = {"allOf": [binary], "properties": {}, "additionalProperties": True}
-    content = {"multipart/form-data": {"schema": form}, "application/json": {"schema": schema}}
+    content = {"multipart/form-data": {"schema": binary}, "application/json": {"schema": schema}}
     return {"requestBody": {"required": True, "content": content}}
 
 

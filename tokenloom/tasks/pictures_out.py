@@ -69,7 +69,10 @@ def veil(pixels: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def to_bytes(pixels: np.ndarray, kind: Format) -> bytes:
-    """The file of RGBA pixels; JPEG has no transparency and is put on white."""
+    """The file of RGBA pixels; JPEG has no transparency and is put on white.
+
+    PNG and WebP are packed loosely: they are packed anew with their label.
+    """
     from PIL import Image
 
     if kind not in FORMATS:
@@ -83,9 +86,9 @@ def to_bytes(pixels: np.ndarray, kind: Format) -> bytes:
         ground.paste(image, mask=image.getchannel("A"))
         ground.save(buffer, "JPEG", quality=QUALITY, subsampling=0)
     elif kind == "webp":
-        image.save(buffer, "WEBP", lossless=True, method=2)
+        image.save(buffer, "WEBP", lossless=True, method=0, quality=0)
     else:
-        image.save(buffer, "PNG", compress_level=4)
+        image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 
