@@ -18,11 +18,15 @@ from tokenloom.cli import (
     evals,
     examples,
     export,
+    image,
     models,
     picture,
+    picture_eval,
+    picture_set,
     poem,
     runs,
     serve,
+    sprites,
     tokenizer,
     train,
     walk,
@@ -32,7 +36,7 @@ from tokenloom.version import __version__
 
 app = typer.Typer(
     name="loom",
-    help="Tokenloom: make, train, judge and serve models that write, on a machine you own.",
+    help="Tokenloom: make, train, judge and serve models that write and draw, on a machine you own.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -53,9 +57,29 @@ app.command()(models.verify)
 data.app.command()(examples.poems)
 data.app.command()(examples.docstrings)
 data.app.command("docstring-scores")(examples.docstring_scores)
+data.app.command()(sprites.sprites)
+data.app.command()(sprites.scenes)
 app.add_typer(data.app, name="data")
 app.add_typer(tokenizer.app, name="tokenizer")
 app.command()(train.train)
+image_app = typer.Typer(
+    name="image",
+    help="Make a picture model of your own: its codec, what it learns from, its judge, its figures.",
+    no_args_is_help=True,
+)
+for name, command in {
+    "encode": image.encode,
+    "decode": image.decode,
+    "score": image.score,
+    "outlines": image.outlines,
+    "tokenizer": picture_set.image_tokenizer,
+    "set": picture_set.image_set,
+    "train": train.train,
+    "judge": picture_eval.image_judge,
+    "eval": picture_eval.image_eval,
+}.items():
+    image_app.command(name)(command)
+app.add_typer(image_app)
 app.add_typer(runs.app, name="runs")
 app.command("eval")(evals.evaluate)
 app.command()(evals.report)
@@ -77,7 +101,7 @@ def root(
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say on stderr what is going on.")] = False,
 ) -> None:
-    """Tokenloom: make, train, judge and serve models that write, on a machine you own."""
+    """Tokenloom: make, train, judge and serve models that write and draw, on a machine you own."""
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
 
