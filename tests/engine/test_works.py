@@ -151,25 +151,25 @@ def test_a_failed_load_ends_what_waits(host: Host) -> None:
 
 def test_the_process_answers_from_several_threads(engine: EngineProcess) -> None:
     asked = [engine.work("painter", "decode", codes(3, value)) for value in range(5)]
-    wait(asked, 20)
+    wait(asked, 60)
     assert [int(one.result()[0, 0, 0, 0]) for one in asked] == [0, 1, 2, 3, 4]
-    scores = engine.work("painter", "judge", ["ab"], asked[4].result()).result(20)
+    scores = engine.work("painter", "judge", ["ab"], asked[4].result()).result(60)
     assert scores.tolist() == [[8.0] * 3]
 
 
 def test_the_process_says_what_went_wrong(engine: EngineProcess) -> None:
     with pytest.raises(EngineError, match="codes: found 9"):
-        engine.work("painter", "decode", codes(1, 9)).result(20)
+        engine.work("painter", "decode", codes(1, 9)).result(60)
     with pytest.raises(EngineError, match="'other' is unknown"):
-        engine.work("other", "decode", codes(1)).result(20)
+        engine.work("other", "decode", codes(1)).result(60)
 
 
 def test_a_death_ends_a_work_with_an_error(engine: EngineProcess) -> None:
     slow = engine.work("painter", "decode", codes(2000, 13))
     engine.submit(Request("r", "painter", (999,), max_tokens=1), lambda deltas: None)
     with pytest.raises(EngineError, match="the engine stopped"):
-        slow.result(20)
-    assert engine.work("painter", "decode", codes(1)).result(20).shape == (1, 2, 2, 4), "loaded again"
+        slow.result(60)
+    assert engine.work("painter", "decode", codes(1)).result(60).shape == (1, 2, 2, 4), "loaded again"
 
 
 def test_a_folder_with_a_codec_is_seen(tmp_path: Any) -> None:

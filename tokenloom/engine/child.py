@@ -12,6 +12,7 @@ codes) ("judge", call, name, texts, pictures). Answers: ("reply", call, value, e
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import os
 import signal
 import time
@@ -126,6 +127,8 @@ def main(handle: int, options: Mapping[str, Any]) -> NoReturn:
     """The child's whole life. handle: the pipe's file descriptor; options: of Host, and flush_ms."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
+    # Before there are threads: a command with pictures needs numpy, which the loader may be importing.
+    importlib.import_module("numpy")
     values = dict(options)
     flush_s = values.pop("flush_ms") / 1000
     Child(Connection(handle), Host(**values), flush_s).run()
