@@ -105,18 +105,19 @@ def _plain(config: ImageCodecConfig, rows: int, dtype: torch.dtype, plays: bool)
         ground = torch.rand(len(x), 3)
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             made, found = codec(x)
-            loss = reconstruction(made, x, ground, Losses()).mean()
-            if plays:
+        loss = reconstruction(made, x, ground, Losses()).mean()  # in float32, as ours
+        if plays:
+            with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
                 with torch.no_grad():
                     _, wanted = adversary(x)
                 scores, features = adversary(made)
                 pleased = -scores.mean()
                 for mine, true in zip(features, wanted, strict=True):
                     pleased = pleased + adversary.matching * F.l1_loss(mine, true).float() / len(features)
-                last = codec.last.weight
-                pull = torch.autograd.grad(loss, last, retain_graph=True)[0].norm()
-                push = torch.autograd.grad(pleased, last, retain_graph=True)[0].norm()
-                loss = loss + adversary.weight * (pull / (push + 1e-4)).detach() * pleased
+            last = codec.last.weight
+            pull = torch.autograd.grad(loss, last, retain_graph=True)[0].norm()
+            push = torch.autograd.grad(pleased, last, retain_graph=True)[0].norm()
+            loss = loss + adversary.weight * (pull / (push + 1e-4)).detach() * pleased
         ours.zero_grad()
         (loss + found.loss).backward()
         torch.nn.utils.clip_grad_norm_(codec.parameters(), 1.0)
