@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import email.parser
+import email.policy
+import functools
+import io
 import json
 import mimetypes
 import threading
@@ -59,6 +64,38 @@ TASK = {
 }
 
 
+@functools.cache
+def painted(number: int, side: int = 64, label: bool = False) -> bytes:
+    """A disc in one of a few colours on a clear ground, as a PNG; with a black strip where a label stands."""
+    from PIL import Image, ImageDraw
+
+    image = Image.new("RGBA", (side, side))
+    colour = ("#c0392b", "#2a7fb8", "#3d8b4f", "#d9a21b")[number % 4]
+    edge = side // 8
+    ImageDraw.Draw(image).ellipse((edge, edge, side - edge, side - edge), fill=colour)
+    if label:
+        ImageDraw.Draw(image).rectangle((side // 3, side * 7 // 8, side, side), fill="black")
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def as_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def pictures(body: dict[str, Any]) -> list[Step]:
+    """Every picture comes as two partial ones, then whole."""
+    n = int(body.get("n", 1))
+    early = [
+        ("partial", (at, number, as_base64(painted(at + 1))))
+        for number in range(2)
+        for at in range(n)
+        if "partial_images" in body
+    ]
+    return [*early, *[("whole", (at, as_base64(painted(at)))) for at in range(n)]]
+
+
 @dataclass
 class Wire:
     """What the server is to do, and what it saw."""
@@ -74,7 +111,7 @@ class Wire:
     tasks: list[dict[str, Any]] | None = field(default_factory=list)
     health: int = 200
     sent: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    """(path, body) of every POST that was let in."""
+    """(path, body) of every POST that was let in; of a form its texts, and its files' bytes."""
     left: threading.Event = field(default_factory=threading.Event)
     """Set when a client hung up in the middle of an answer."""
     base: str = ""
@@ -142,16 +179,26 @@ class Handler(BaseHTTPRequestHandler):
                 self.reply(404, b"", "text/plain")
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = self.body()
         if not self.let_in():
             return
         self.wire.sent.append((self.path, body))
-        steps = list((self.wire.script or echo)(body))
+        drawn = self.path.startswith("/v1/images/")
+        steps = list((self.wire.script or (pictures if drawn else echo))(body))
         if steps and steps[0][0] == "status":
             code, answer, headers = steps[0][1]
             self.json(code, answer, headers)
             return
+        if drawn and str(body.get("stream")).lower() != "true":
+            side = int(body["size"].partition("x")[0])
+            data = [
+                {"index": at, "b64_json": as_base64(painted(at, side, True))} for at in range(int(body["n"]))
+            ]
+            self.json(200, {"output_format": "png", "data": data})
+            return
         self.send_response(200)
+        if drawn:
+            self.send_header("x-tokenloom-seed", str(body.get("seed", 41)))
         self.send_header("Content-Type", "text/event-stream; charset=utf-8")
         self.send_header("Connection", "close")
         self.end_headers()
@@ -161,6 +208,22 @@ class Handler(BaseHTTPRequestHandler):
         except (BrokenPipeError, ConnectionResetError):
             self.wire.left.set()
 
+    def body(self) -> dict[str, Any]:
+        raw = self.rfile.read(int(self.headers["Content-Length"]))
+        kind = self.headers["Content-Type"]
+        if not kind.startswith("multipart/form-data"):
+            found: dict[str, Any] = json.loads(raw)
+            return found
+        head = f"Content-Type: {kind}\r\n\r\n".encode()
+        whole = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + raw)
+        form: dict[str, Any] = {}
+        for part in whole.iter_parts():
+            data = part.get_payload(decode=True)
+            assert isinstance(data, bytes)
+            name = part.get_param("name", header="content-disposition")
+            form[str(name)] = data.decode() if part.get_filename() is None else data
+        return form
+
     def stream(self, steps: list[Step]) -> None:
         pieces, finish = 0, "stop"
         for kind, value in steps:
@@ -168,6 +231,14 @@ class Handler(BaseHTTPRequestHandler):
                 pieces += 1
                 at, piece = value if isinstance(value, tuple) else (0, value)
                 self.event({"choices": [{"index": at, "delta": {"content": piece}, "finish_reason": None}]})
+            elif kind == "partial":
+                at, number, data = value
+                self.event({"type": "image_generation.partial_image", "index": at, "b64_json": data}
+                           | {"partial_image_index": number, "output_format": "png"})  # fmt: skip
+            elif kind == "whole":
+                at, data = value
+                self.event({"type": "image_generation.completed", "index": at, "b64_json": data}
+                           | {"output_format": "png"})  # fmt: skip
             elif kind == "sleep":
                 time.sleep(value)
             elif kind == "wait":

@@ -88,7 +88,7 @@ function kindOf(status, code, retryAfter) {
 }
 
 /**
- * One request; asks for a key on 401 and tries again with it.
+ * One request; asks for a key on 401 and tries again with it. A FormData goes as a form, anything else as JSON.
  * @param {string} path
  * @param {{body?: unknown, signal?: AbortSignal}} [options]
  * @returns {Promise<Response>} an ok response
@@ -98,13 +98,14 @@ async function request(path, { body, signal: abort } = {}) {
     const headers = {};
     const used = key.value;
     if (used) headers.Authorization = `Bearer ${used}`;
-    if (body !== undefined) headers["Content-Type"] = "application/json";
+    const form = body instanceof FormData;
+    if (body !== undefined && !form) headers["Content-Type"] = "application/json";
     let response;
     try {
       response = await fetch(path, {
         method: body === undefined ? "GET" : "POST",
         headers,
-        body: body === undefined ? undefined : JSON.stringify(body),
+        body: body === undefined || form ? body : JSON.stringify(body),
         signal: abort,
         cache: "no-store",
       });
@@ -156,7 +157,7 @@ export async function health() {
 /**
  * POSTs and yields the parsed events of the answer's stream.
  * @param {string} path
- * @param {object} body
+ * @param {object | FormData} body
  * @param {AbortSignal} abort
  * @param {(headers: Headers) => void} [begun] called when the server has taken the request
  * @returns {AsyncGenerator<any>}

@@ -1,10 +1,12 @@
-/** The page: sidebar, conversation or task, and what lies above them. Everything it shows comes from signals. */
+/** The page: sidebar, conversation, task or drawing, and what lies above them. Everything it shows comes from signals. */
 import { html, render, useEffect, effect } from "./lib.js";
 import { t } from "./i18n.js";
 import { ended, runs, leave, stop } from "./chat.js";
+import { stopDrawing } from "./draw.js";
 import { followOtherTabs, open } from "./store.js";
 import { menuOpen, narrow, route, say, spoken, start, tasks, toast } from "./state.js";
 import { Conversation } from "./ui/conversation.js";
+import { Draw } from "./ui/draw.js";
 import { Drawer, KeyDialog, NameDialog } from "./ui/dialogs.js";
 import { Settings } from "./ui/settings.js";
 import { Sidebar } from "./ui/sidebar.js";
@@ -13,7 +15,7 @@ import { Task, titleOf } from "./ui/task.js";
 function App() {
   const { view, id } = route.value;
   const task = tasks.value.find((one) => one.name === id);
-  const name = view === "task" ? titleOf(task, id) : open.value.title;
+  const name = view === "draw" ? t("draw.title") : view === "task" ? titleOf(task, id) : open.value.title;
   useEffect(() => {
     document.title = name ? `${name} · Tokenloom` : "Tokenloom";
   }, [name]);
@@ -23,7 +25,11 @@ function App() {
       ${narrow.value
         ? html`<${Drawer} side="left" label=${t("nav.label")} shown=${menuOpen}><${Sidebar} /><//>`
         : html`<${Sidebar} />`}
-      ${view === "task" ? html`<${Task} key=${id} />` : html`<${Conversation} />`}
+      ${view === "draw"
+        ? html`<${Draw} />`
+        : view === "task"
+          ? html`<${Task} key=${id} />`
+          : html`<${Conversation} />`}
     </div>
     <${Settings} />
     <${KeyDialog} />
@@ -35,7 +41,7 @@ function App() {
 
 function skip(event) {
   event.preventDefault();
-  document.querySelector("#composer, main input, main textarea")?.focus();
+  document.querySelector("#composer, .draw-form textarea, main input, main textarea")?.focus();
 }
 
 /** Says once what happened, with a way back where there is one. */
@@ -66,7 +72,10 @@ function Spoken() {
 
 function keys(event) {
   if (event.defaultPrevented || event.isComposing) return;
-  if (event.key === "Escape" && !document.querySelector("dialog[open]")) stop(open.value.id);
+  if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
+    if (route.value.view === "draw") stopDrawing();
+    else stop(open.value.id);
+  }
   const typing = /^(?:INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName ?? "");
   if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) skip(event);
 }

@@ -129,8 +129,7 @@ export async function answer(id) {
 }
 
 /**
- * Reads a stream into a run's text, once a frame at most, and says how it ended. While the model is being loaded it
- * asks again as often as the server says.
+ * Reads a stream into a run's text, once a frame at most, and says how it ended.
  * @param {Run} run
  * @param {(text: string) => void} [save] called every two seconds with the text so far
  * @returns {Promise<Partial<import("./store.js").Message>>}
@@ -141,7 +140,8 @@ export async function write(run, path, body, save) {
   let saved = run.started;
   let error;
   try {
-    for await (const event of patientStream(run, path, body, so)) {
+    const begun = (headers) => (so.seed = headers.get("x-tokenloom-seed") ?? undefined);
+    for await (const event of patient(run, path, body, begun)) {
       if (!take(event, so)) continue;
       run.phase.value = "writing";
       paint.set(so.text);
@@ -154,7 +154,7 @@ export async function write(run, path, body, save) {
     if (failure.name === "AbortError") so.finish = "stopped";
     else if (failure instanceof ApiError) {
       so.finish = "error";
-      error = { kind: failure.kind, message: failure.message, status: failure.status, retryAfter: failure.retryAfter };
+      error = told(failure);
     } else throw failure;
   } finally {
     paint.now();
@@ -163,6 +163,9 @@ export async function write(run, path, body, save) {
   const versions = so.texts.length > 1 ? so.texts.map((one) => one ?? "") : undefined;
   return { text, versions, finish, usage, seed, error, timing: timing(run.started, so) };
 }
+
+/** What is kept of a failure. @param {ApiError} failure @returns {import("./store.js").Failure} */
+export const told = ({ kind, message, status, retryAfter }) => ({ kind, message, status, retryAfter });
 
 /** Several versions stand below each other, each under its number. */
 function below(texts) {
@@ -188,10 +191,12 @@ function take(event, so) {
   return true;
 }
 
-async function* patientStream(run, path, body, so) {
-  const begun = (headers) => {
-    so.seed = headers.get("x-tokenloom-seed") ?? undefined;
-  };
+/**
+ * The events of an answer; while the model is being loaded it is asked for again as often as the server says.
+ * @param {{abort: AbortController, phase: {value: string}, started: number}} run
+ * @param {(headers: Headers) => void} begun called when the server has taken the request
+ */
+export async function* patient(run, path, body, begun) {
   for (;;) {
     try {
       yield* stream(path, body, run.abort.signal, begun);

@@ -92,10 +92,15 @@ export function fileName(title, ending) {
   return `${short || "chat"}.${ending}`;
 }
 
-/** Hands a file to the person. */
+/** Hands a text to the person as a file. */
 export function download(name, text, type) {
+  handOver(name, new Blob([text], { type: `${type};charset=utf-8` }));
+}
+
+/** Hands a file to the person. @param {string} name @param {Blob} file */
+export function handOver(name, file) {
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: `${type};charset=utf-8` }));
+  link.href = URL.createObjectURL(file);
   link.download = name;
   document.body.append(link);
   link.click();

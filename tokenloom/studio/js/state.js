@@ -4,13 +4,15 @@ import { batch, computed, effect, signal } from "./lib.js";
 import { keep, kept } from "./keep.js";
 import { changeSettings, find, open, openId, startDraft, suggest } from "./store.js";
 
-/** {view: "chat" | "task", id: string}; the address's hash is the truth. */
+/** {view: "chat" | "task" | "draw", id: string}; the address's hash is the truth. */
 export const route = signal(readRoute());
 /** "checking" | "ok" | "starting" | "offline" */
 export const engine = signal("checking");
 /** null until the server has told. */
 export const models = signal(null);
 export const tasks = signal([]);
+/** The declared tasks of pictures, which the drawing page does, by name. */
+export const pictureTasks = signal(new Map());
 /** The server wants a key and the person gave none. */
 export const locked = signal(false);
 /** "system" | "light" | "dark" */
@@ -36,6 +38,7 @@ export function say(text, undo) {
 }
 
 function readRoute() {
+  if (location.hash === "#/draw") return { view: "draw", id: "" };
   const found = /^#\/(chat|task)\/([^/]+)$/.exec(location.hash);
   if (!found) return { view: "chat", id: "" };
   try {
@@ -126,8 +129,9 @@ async function check() {
   const before = engine.value;
   engine.value = await health();
   const news = engine.value === "ok" && before !== "ok";
-  // Without a model to chat with, whoever fetches one need not open the page anew.
-  const lacking = models.value === null || (talkers.value.length === 0 && !locked.value);
+  // Without a model to chat with, or to draw with, whoever fetches one need not open the page anew.
+  const able = route.value.view === "draw" ? painters : talkers;
+  const lacking = models.value === null || (able.value.length === 0 && !locked.value);
   if (engine.value !== "offline" && (news || lacking)) await discover();
 }
 
@@ -138,7 +142,8 @@ export async function discover() {
     batch(() => {
       locked.value = false;
       models.value = found;
-      tasks.value = declared.filter((task) => task.name !== "chat");
+      tasks.value = declared.filter((task) => task.name !== "chat" && !ofPictures(task));
+      pictureTasks.value = new Map(declared.filter(ofPictures).map((task) => [task.name, task]));
       suggest(startingPoint(declared.find((task) => task.name === "chat")));
     });
   } catch (error) {
@@ -148,6 +153,8 @@ export async function discover() {
     models.value ??= [];
   }
 }
+
+const ofPictures = (task) => task.kind === "picture" || task.kind === "caption";
 
 const SUGGESTED = ["temperature", "top_p", "top_k", "max_tokens"];
 
@@ -159,15 +166,19 @@ function startingPoint(chat) {
 
 /** The names of models that are made for one task. */
 const bound = computed(() => new Set(tasks.value.map((task) => task.model)));
-/** The models that are not, and those of them that can chat, as far as the server knows it. */
-export const general = computed(() => (models.value ?? []).filter((one) => !bound.value.has(one.id)));
+/** The models that draw. */
+export const painters = computed(() => (models.value ?? []).filter((one) => one.kind === "picture"));
+/** The models that do neither, and those of them that can chat, as far as the server knows it. */
+export const general = computed(() =>
+  (models.value ?? []).filter((one) => !bound.value.has(one.id) && one.kind !== "picture"),
+);
 export const talkers = computed(() => general.value.filter((one) => one.chat !== false));
 
 /** The model chosen for a conversation, unless it cannot chat; else the first that can. "" if there is none. */
 function talkerOf(conversation) {
   const chosen = conversation?.settings.model;
   const told = models.value?.find((one) => one.id === chosen);
-  const able = chosen && !bound.value.has(chosen) && told?.chat !== false;
+  const able = chosen && !bound.value.has(chosen) && told?.chat !== false && told?.kind !== "picture";
   return able ? chosen : (talkers.value[0]?.id ?? "");
 }
 

@@ -3,6 +3,7 @@ import { html } from "../lib.js";
 import { lang, pick, speak, t } from "../i18n.js";
 import { forgetKey, key } from "../api.js";
 import { runs, stop } from "../chat.js";
+import { drawing } from "../draw.js";
 import { conversations, remove } from "../store.js";
 import { engine, go, menuOpen, narrow, nextTheme, route, say, tasks, theme } from "../state.js";
 import { Icon } from "./icons.js";
@@ -43,26 +44,30 @@ function newChat(event) {
 }
 
 function Tasks() {
-  if (tasks.value.length === 0) return null;
   return html`<h2>${t("nav.tasks")}</h2>
     <ul>
-      ${tasks.value.map((task) => {
-        const hash = `#/task/${encodeURIComponent(task.name)}`;
-        const here = route.value.view === "task" && route.value.id === task.name;
-        return html`<li key=${task.name}>
-          <a
-            class="task-link"
-            href=${hash}
-            aria-label=${pick(task.title) || task.name}
-            title=${pick(task.summary)}
-            aria-current=${here ? "page" : undefined}
-            onClick=${follow(hash)}
-          >
-            <span class="name">${pick(task.title) || task.name}<small>${pick(task.summary)}</small></span>
-          </a>
-        </li>`;
-      })}
+      <${TaskLink} hash="#/draw" title=${t("draw.title")} about=${t("nav.draw")} here=${route.value.view === "draw"} busy=${drawing.value} />
+      ${tasks.value.map(
+        ({ name, title, summary }) =>
+          html`<${TaskLink}
+            key=${name}
+            hash=${`#/task/${encodeURIComponent(name)}`}
+            title=${pick(title) || name}
+            about=${pick(summary)}
+            here=${route.value.view === "task" && route.value.id === name}
+          />`,
+      )}
     </ul>`;
+}
+
+function TaskLink({ hash, title, about, here, busy }) {
+  const current = here ? "page" : undefined;
+  return html`<li>
+    <a class="task-link" href=${hash} aria-label=${title} title=${about} aria-current=${current} onClick=${follow(hash)}>
+      ${busy && html`<span class="busy" aria-hidden="true"></span>`}
+      <span class="name">${title}<small>${about}</small></span>
+    </a>
+  </li>`;
 }
 
 function Entry({ one }) {

@@ -47,7 +47,7 @@ export function Task() {
 }
 
 /** The value a field starts with: its default in the present language, or empty. */
-function initial(field) {
+export function initial(field) {
   const given = field.default;
   if (given !== null && typeof given === "object" && !Array.isArray(given)) return pick(given);
   return given ?? (field.type === "flag" ? false : "");
@@ -56,7 +56,7 @@ function initial(field) {
 const isNumber = (field) => field.type === "number";
 
 /** @returns {string} what is wrong with a value, or "" */
-function complaint(field, value) {
+export function complaint(field, value) {
   if (isNumber(field)) {
     const least = leastOf(field.name);
     const [min, max] = [Math.max(field.min ?? least, least), field.max ?? Number.MAX_SAFE_INTEGER];

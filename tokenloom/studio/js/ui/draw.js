@@ -1,0 +1,272 @@
+/** The drawing page: what to do, with which words and which picture, and below it the pictures of this session. */
+import { html, useEffect, useId, useState } from "../lib.js";
+import { lang, pick, t } from "../i18n.js";
+import { choosePainter, drawing, fieldsOf, mode, MODES, painter, perform, source, stopDrawing, strokes, take, type, typed } from "../draw.js";
+import { locked, menuOpen, models, narrow, painters, pictureTasks } from "../state.js";
+import { Banner } from "./banner.js";
+import { composing } from "./composer.js";
+import { Gallery } from "./gallery.js";
+import { Icon } from "./icons.js";
+import { Mask } from "./mask.js";
+import { complaint, initial } from "./task.js";
+
+/** Which fields stand in the row below the words; the others are under "more". */
+const AT_HAND = ["style", "n", "guidance", "seed"];
+/** These have a place of their own. */
+const APART = ["image", "mask", "prompt"];
+/** Those that work on a picture. */
+const onPicture = (which) => which !== "draw";
+const KINDS = "image/png,image/jpeg,image/webp,image/gif,image/bmp";
+
+export function Draw() {
+  useEffect(() => {
+    const paste = (event) => {
+      const file = pictureIn(event.clipboardData);
+      if (!file || painters.value.length === 0) return;
+      event.preventDefault();
+      void take(file, file.name);
+    };
+    document.addEventListener("paste", paste);
+    return () => document.removeEventListener("paste", paste);
+  }, []);
+  return html`<main class="task draw">
+    <header class="head">
+      ${narrow.value &&
+      html`<button type="button" class="bare" aria-label=${t("nav.open")} onClick=${() => (menuOpen.value = true)}>
+        <${Icon} name="menu" />
+      </button>`}
+      <${PainterChoice} />
+    </header>
+    <${Banner} />
+    <div class="task-in">
+      <h1>${t("draw.title")}</h1>
+      ${painters.value.length > 0 ? html`<${Form} key=${mode.value} />` : html`<${Lacking} />`}
+      <${Gallery} />
+      <p class="notice">${t("draw.notice")}</p>
+    </div>
+  </main>`;
+}
+
+/** The first picture among what is pasted or dropped. @param {DataTransfer | null} data */
+const pictureIn = (data) => Array.from(data?.files ?? []).find((file) => file.type.startsWith("image/"));
+
+function PainterChoice() {
+  if (models.value === null) return html`<span class="model quiet">${t("model.loading")}</span>`;
+  if (!painter.value) return html`<span class="model quiet">${t("draw.noModel")}</span>`;
+  return html`<label class="model">
+    <span class="unseen">${t("model.label")}</span>
+    <select value=${painter.value.id} onChange=${(event) => choosePainter(event.target.value)}>
+      ${painters.value.map((one) => html`<option key=${one.id} value=${one.id}>${one.id}</option>`)}
+    </select>
+  </label>`;
+}
+
+/** What to do where nothing draws. */
+function Lacking() {
+  if (models.value === null) return html`<p class="lead">${t("model.loading")}</p>`;
+  if (locked.value) return html`<p class="lead">${t("error.auth")}</p>`;
+  return html`<div class="lacking">
+    <p>${t("draw.lacking")}</p>
+    <p><code>loom studio --model painter</code></p>
+    <p class="lead">${t("draw.lacking.more")}</p>
+  </div>`;
+}
+
+/** The value of a field as it stands in the form. */
+const valueOf = (field) => String(typed.value[mode.value][field.name] ?? initial(field));
+
+/** @returns {string} what is wrong with a field, or "" */
+function wrongWith(field) {
+  if (field.type === "picture") {
+    if (field.name === "image") return source.value ? "" : t("draw.source.missing");
+    return strokes.value.length > 0 ? "" : t("draw.mask.missing");
+  }
+  return complaint(field, valueOf(field));
+}
+
+/** What is asked, as the declaration's fields name it: empty ones are left out, numbers are numbers. */
+function asked(fields) {
+  const sent = {};
+  for (const field of fields) {
+    const value = valueOf(field).trim();
+    if (field.type === "picture" || value === "") continue;
+    sent[field.name] = field.type === "number" ? Number(value) : value;
+  }
+  return sent;
+}
+
+/** A variation is declared nowhere: it takes a picture and the fields of a drawing. */
+const IMAGE = { name: "image", type: "picture", required: true };
+
+function Form() {
+  const which = mode.value;
+  const [tried, setTried] = useState(false);
+  const [tongue, setTongue] = useState(lang.value);
+  const fields = which === "vary" ? [IMAGE, ...fieldsOf(which)] : fieldsOf(which);
+  const wrong = (name) => {
+    const field = tried && fields.find((one) => one.name === name);
+    return field ? wrongWith(field) : "";
+  };
+  const plain = fields.filter((field) => !APART.includes(field.name));
+  const prompt = fields.find((field) => field.name === "prompt");
+  const later = plain.filter((field) => !AT_HAND.includes(field.name));
+  const submit = (event) => {
+    event.preventDefault();
+    if (drawing.value) return;
+    setTried(true);
+    const bad = fields.find(wrongWith);
+    if (!bad) void perform(asked(fields), tongue);
+    else {
+      const details = event.target.querySelector("details");
+      if (later.includes(bad)) details.open = true;
+      event.target.querySelector(`[name="${bad.name}"]`)?.focus();
+    }
+  };
+  const knob = (field) => html`<${Knob} key=${field.name} field=${field} wrong=${wrong(field.name)} />`;
+  return html`<form class="fields draw-form" onSubmit=${submit} noValidate>
+    <${Modes} />
+    <div class=${onPicture(which) ? "easel" : "easel words-only"}>
+      ${onPicture(which) && html`<${Slot} wrong=${wrong("image") || wrong("mask")} />`}
+      <div class="asking">
+        <p class="lead">${t(`draw.lead.${which}`)}</p>
+        ${prompt && html`<${Prompt} field=${prompt} wrong=${wrong("prompt")} />`}
+        ${which === "describe" && html`<${Tongue} value=${tongue} set=${setTongue} />`}
+        <div class="knobs">${plain.filter((field) => AT_HAND.includes(field.name)).map(knob)}</div>
+        ${later.length > 0 &&
+        html`<details class="later">
+          <summary>${t("draw.more")}</summary>
+          <div class="knobs">${later.map(knob)}</div>
+        </details>`}
+        <div class="actions start">
+          ${drawing.value
+            ? html`<button type="button" class="halt" onClick=${stopDrawing}>${t("tasks.stop")}</button>`
+            : html`<button type="submit" class="primary">${t(`draw.mode.${which}`)}</button>`}
+        </div>
+      </div>
+    </div>
+  </form>`;
+}
+
+/** What is to be done: one of five. */
+function Modes() {
+  const known = MODES.filter((one) => pictureTasks.value.size === 0 || fieldsOf(one).length > 0);
+  return html`<fieldset class="modes">
+    <legend class="unseen">${t("draw.modes")}</legend>
+    ${known.map(
+      (one) => html`<label key=${one}>
+        <input type="radio" name="mode" value=${one} checked=${mode.value === one} onChange=${() => choose(one)} />
+        <span>${t(`draw.mode.${one}`)}</span>
+      </label>`,
+    )}
+  </fieldset>`;
+}
+
+/** The form is another one then; the choice keeps the focus, so that arrow keys go on. */
+function choose(one) {
+  mode.value = one;
+  requestAnimationFrame(() => document.querySelector(`.modes input[value="${one}"]`)?.focus({ preventScroll: true }));
+}
+
+function Prompt({ field, wrong }) {
+  const id = useId();
+  const key = (event) => {
+    if (composing(event) || event.key !== "Enter" || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    event.target.form.requestSubmit();
+  };
+  return html`<div class="field">
+    <label for=${id}>${pick(field.label)}</label>
+    <textarea
+      id=${id}
+      name=${field.name}
+      rows="2"
+      dir="auto"
+      placeholder=${t(`draw.prompt.${mode.value}`)}
+      aria-describedby=${`${id}-help`}
+      aria-invalid=${wrong ? "true" : undefined}
+      aria-required="true"
+      value=${valueOf(field)}
+      onInput=${(event) => type(mode.value, field.name, event.target.value)}
+      onKeyDown=${key}
+    ></textarea>
+    <small id=${`${id}-help`} class=${wrong ? "wrong" : "unseen"}>${wrong || pick(field.help)}</small>
+  </div>`;
+}
+
+/** A small field: its help is its tooltip, so that the row stays calm. */
+function Knob({ field, wrong }) {
+  const id = useId();
+  const shared = {
+    id,
+    name: field.name,
+    "aria-describedby": `${id}-help`,
+    "aria-invalid": wrong ? "true" : undefined,
+    value: valueOf(field),
+  };
+  const set = (event) => type(mode.value, field.name, event.target.value);
+  const free = field.name === "seed" ? "draw.random" : "draw.recommended";
+  return html`<div class="field knob" title=${pick(field.help)}>
+    <label for=${id}>${pick(field.label) || field.name}</label>
+    ${field.choices?.length
+      ? html`<select ...${shared} onChange=${set}>
+          ${(field.default ?? "") === "" && html`<option value="">${t(field.required ? "draw.choose" : "draw.any")}</option>`}
+          ${field.choices.map((one) => html`<option key=${one.value} value=${one.value}>${pick(one.label) || one.value}</option>`)}
+        </select>`
+      : html`<input ...${shared} inputmode=${field.whole ? "numeric" : "decimal"} autocomplete="off" placeholder=${t(free)} onInput=${set} />`}
+    <small id=${`${id}-help`} class=${wrong ? "wrong" : "unseen"}>${wrong || pick(field.help)}</small>
+  </div>`;
+}
+
+/** In which language a picture is described. */
+function Tongue({ value, set }) {
+  const id = useId();
+  return html`<div class="field knob">
+    <label for=${id}>${t("draw.tongue")}</label>
+    <select id=${id} name="lang" value=${value} onChange=${(event) => set(event.target.value)}>
+      <option value="en" lang="en">English</option>
+      <option value="zh" lang="zh-CN">中文</option>
+    </select>
+  </div>`;
+}
+
+/** The picture to work on: chosen, dropped, pasted, or taken from those below; where a part is redrawn, with its mask. */
+function Slot({ wrong }) {
+  const now = source.value;
+  const [over, setOver] = useState(false);
+  const id = useId();
+  const drop = (event) => {
+    event.preventDefault();
+    setOver(false);
+    const file = pictureIn(event.dataTransfer);
+    if (file) void take(file, file.name);
+  };
+  const drag = (event) => {
+    event.preventDefault();
+    setOver(true);
+  };
+  const choice = html`<label class="file">
+    <input
+      type="file"
+      class="unseen"
+      name="image"
+      accept=${KINDS}
+      aria-describedby=${`${id}-help`}
+      aria-invalid=${wrong ? "true" : undefined}
+      onChange=${({ target }) => {
+        const [file] = target.files;
+        target.value = "";
+        if (file) void take(file, file.name);
+      }}
+    />
+    <span><${Icon} name="picture" />${t(now ? "draw.source.other" : "draw.source.choose")}</span>
+  </label>`;
+  return html`<div class=${over ? "slot over" : "slot"} onDragOver=${drag} onDragLeave=${() => setOver(false)} onDrop=${drop}>
+    ${now
+      ? html`${mode.value === "edit"
+            ? html`<${Mask} key=${now.id} />`
+            : html`<img class="checked" src=${now.url} alt=${t("draw.source.alt", { text: now.name })} />`}
+          <div class="slot-foot">${choice}</div>`
+      : html`<div class="slot-empty"><${Icon} name="picture" />${choice}<p>${t("draw.source.hint")}</p></div>`}
+    <small id=${`${id}-help`} class=${wrong ? "wrong" : "unseen"}>${wrong || t("draw.source.hint")}</small>
+  </div>`;
+}
