@@ -33,6 +33,7 @@ def test_every_route_is_described(served: Served) -> None:
         "^/v1/completions",
         "^/v1/responses",
         "^/v1/messages",
+        "^/v1/images",
         "^/(health|metrics|v1/models|v1/tasks)",
     ],
 )
@@ -40,7 +41,7 @@ def test_schemathesis_finds_nothing(serve: Serve, tmp_path: Path, paths: str) ->
     """With names that exist written into the description, so that requests get beyond them."""
     served: Served = serve()
     described = served.get("/openapi.json").json()
-    for kind in ("ChatRequest", "CompletionRequest", "ResponsesRequest", "MessagesRequest"):
+    for kind in ("ChatRequest", "CompletionRequest", "ResponsesRequest", "MessagesRequest", "ImagesRequest"):
         described["components"]["schemas"][kind]["properties"]["model"] = {"const": "tiny"}
     for path, names in (
         ("/v1/models/{model}", ["tiny", "none"]),
