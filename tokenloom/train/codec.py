@@ -83,7 +83,11 @@ class CodecObjective:
         with self._autocast(turn):
             pleased = self.adversary.convincing(turn.wanted, made).mean()
             loss, weight = self.adversary.balanced(far, pleased, made, self.codec.last.weight)
-        return (loss + found.loss) * count, count, figures | {"convincing": float(pleased.detach()), "adapted": weight}
+        return (
+            (loss + found.loss) * count,
+            count,
+            figures | {"convincing": float(pleased.detach()), "adapted": weight},
+        )
 
     def _adversary(self, turn: Turn) -> tuple[torch.Tensor, int, Figures]:
         if not turn.plays:
