@@ -126,7 +126,7 @@ def test_the_vocabulary_is_whole() -> None:
 
 
 @pytest.mark.parametrize("lang", LANGS)
-@pytest.mark.parametrize("style", ["fluent", "noto", "twemoji", "openmoji"])
+@pytest.mark.parametrize("style", ["fluent", "noto", "twemoji", "openmoji", "clipart"])
 def test_a_style_that_is_named_is_found_again(style: str, lang: str) -> None:
     text = {"en": "a cat to the left of a tree", "zh": "蓝色背景上的三个绿苹果"}[lang]
     assert split_style(styled(text, style, lang)) == (text, style)  # type: ignore[arg-type]

@@ -13,7 +13,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tokenloom.data.picture_words import base_hexcode, plain_hexcode
-from tokenloom.data.sprite_packages import make_sprites, rasterise
+from tokenloom.data.rasterise import rasterise
+from tokenloom.data.sprite_packages import make_sprites
 from tokenloom.data.sprites import SIDE, open_sprites
 
 GROUPS = ["smileys-emotion", "people-body", "component", "animals-nature", "food-drink"]
@@ -94,7 +95,7 @@ def test_packages_become_sprites(packages: Path, tmp_path: Path) -> None:
     steps: list[tuple[str, int, int]] = []
     out = tmp_path / "sprites"
     counts = make_sprites([packages], out, on_step=lambda *step: steps.append(step))
-    assert counts == {"fluent": 1, "noto": 4, "twemoji": 0, "openmoji": 0}
+    assert counts == {"fluent": 1, "noto": 4, "twemoji": 0, "openmoji": 0, "clipart": 0}
     assert steps[-1] == ("noto", 4, 4)
     sprites = open_sprites(out)
     assert len(sprites) == 5

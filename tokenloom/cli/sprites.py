@@ -13,14 +13,14 @@ def sprites(
         list[Path],
         typer.Argument(
             help="Unpacked packages, .tgz files, or folders that hold them: emojibase-data for the labels, "
-            "and one or more of @lobehub/fluent-emoji-3d, emoji-datasource-google, @discordapp/twemoji, "
-            "openmoji."
+            "one or more of @lobehub/fluent-emoji-3d, emoji-datasource-google, @discordapp/twemoji, "
+            "openmoji, and clip art, Debian's package openclipart-svg unpacked with dpkg-deb -x."
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write to.")] = Path("sprites"),
     tones: Annotated[bool, typer.Option("--tones", help="Skin-tone variants too.")] = False,
 ) -> None:
-    """Make the sprites that pictures are composed of from packages of emoji.
+    """Make the sprites that pictures are composed of from packages of emoji and clip art.
 
     Nothing is fetched: npm pack --ignore-scripts NAME@VERSION gets a package, and what is missing is named.
     """

@@ -20,7 +20,7 @@ from tokenloom.data.picture_splits import (
     pair_held_out,
     split_of,
 )
-from tokenloom.data.picture_words import TRAINED_STYLES, UNSEEN_STYLE, key_of, noun_of
+from tokenloom.data.picture_words import CLIPART, TRAINED_STYLES, UNSEEN_STYLE, key_of, noun_of
 from tokenloom.data.sprites import SIDE, Sprite, Sprites
 
 RELATIONS = ("left", "right", "above", "below", "on", "next")
@@ -56,7 +56,7 @@ def pool(sprites: Sprites, style: str, split: Split) -> Pool:
         rows = [
             row
             for row, sprite in enumerate(sprites.sprites)
-            if sprite.style == style and _belongs(sprite, split)
+            if sprite.style == style and _belongs(sprites, sprite, split)
         ]
         known = tuple(row for row in rows if noun_of(sprites.sprites[row].hexcode))
         others = tuple(row for row in rows if not noun_of(sprites.sprites[row].hexcode))
@@ -64,11 +64,18 @@ def pool(sprites: Sprites, style: str, split: Split) -> Pool:
     return found
 
 
-def _belongs(sprite: Sprite, split: Split) -> bool:
+def _belongs(sprites: Sprites, sprite: Sprite, split: Split) -> bool:
     if split == "emoji":
         return emoji_held_out(sprite.hexcode)
     if split == "pairs":
         return pair_held_out(sprite.hexcode, sprite.style)
+    if sprite.style == CLIPART and sprite.colour is not None:
+        # A drawing may have of itself a colour in which its thing is held out.
+        key = key_of(sprite.hexcode)
+        if sprite.colour not in sprites.own_colours.get(key, ()) and combination_held_out(
+            "colour", sprite.colour, key
+        ):
+            return False
     return not emoji_held_out(sprite.hexcode) and not pair_held_out(sprite.hexcode, sprite.style)
 
 
@@ -80,6 +87,8 @@ def choose(sprites: Sprites, seed: int, index: int, split: str = "train", kind: 
     wanted = checked(split)
     rng = Random(f"{wanted}/{seed}/{index}")
     styles = [UNSEEN_STYLE] if wanted == "style" else [s for s in TRAINED_STYLES if s in sprites.styles]
+    if CLIPART in sprites.styles and wanted != "style":
+        styles = [*styles, *styles, CLIPART]  # a seventh: it has fewer things
     styles = [s for s in styles if pool(sprites, s, wanted).known]
     if not styles:
         raise ValueError(

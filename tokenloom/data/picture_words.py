@@ -18,6 +18,8 @@ Lang = Literal["en", "zh"]
 LANGS: tuple[Lang, ...] = ("en", "zh")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white", "grey")
 TRAINED_STYLES = ("fluent", "noto", "twemoji")
+CLIPART = "clipart"
+"""Trained too, but of some emoji only, by many hands, up to three of one: no pair is held out of it."""
 UNSEEN_STYLE = "openmoji"
 _FOLDER = Path(__file__).parent
 _TONES = re.compile(r"-?1f3f[b-f]")

@@ -16,6 +16,7 @@ from tokenloom.data.grounds import paint_ground
 from tokenloom.data.layouts import choose, paintable, standing_on
 from tokenloom.data.picture_record import Kind, Record, Slot, Thing
 from tokenloom.data.picture_splits import checked, split_of
+from tokenloom.data.picture_words import CLIPART
 from tokenloom.data.recolour import recolour
 from tokenloom.data.sprites import SIDE, Sprites
 
@@ -97,8 +98,8 @@ def alike(sprites: Sprites, scene: Scene, style: str) -> Scene | None:
     """The same scene drawn with another style's sprites, or None where that cannot be.
 
     It cannot where that style lacks one of the emoji, cannot take one of the colours, or has the ground's
-    colour there; nor, for training, where a (thing, style) pair is held out. For a held-out split the twin
-    may be of any split.
+    colour there; nor between clip art and another style where a thing's colour is not the same; nor, for
+    training, where a (thing, style) pair is held out. For a held-out split the twin may be of any split.
     """
     record = scene.record
     things = []
@@ -110,6 +111,8 @@ def alike(sprites: Sprites, scene: Scene, style: str) -> Scene | None:
         if thing.recoloured and thing.colour not in paintable(sprites, sprite, checked("style")):
             return None
         colour = thing.colour if thing.recoloured else sprite.colour
+        if CLIPART in (style, record.style) and colour != thing.colour:
+            return None
         if colour is not None and colour == record.ground.colour:  # it would not be seen
             return None
         things.append(replace(thing, sprite=row, colour=colour))

@@ -1,19 +1,18 @@
-"""Unpacked packages of emoji -> a folder of sprites: rasterised, trimmed, joined with their labels.
+"""Unpacked packages of emoji and clip art -> a folder of sprites: rasterised, trimmed, joined with labels.
 
 Nothing is fetched here: the packages are given as folders or .tgz files. The joining key is the hexcode in
-lower case without fe0f, in which all of the packages agree.
+lower case without fe0f, in which all of the packages of emoji agree; clip art is joined in clip_art.py.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenloom.config import put_folder
-from tokenloom.data.picture_words import COLOURS, base_hexcode, noun_of, plain_hexcode
+from tokenloom.data import clip_art
+from tokenloom.data.picture_words import CLIPART, COLOURS, base_hexcode, noun_of, plain_hexcode
+from tokenloom.data.rasterise import SvgError, rasterise, rasterise_page
 from tokenloom.data.recolour import colour_of, paint_of, recolour
-from tokenloom.data.sprites import SIDE, Sprite, save_sprites
+from tokenloom.data.sprites import Sprite, save_sprites
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ SOURCES = (
     Source("@discordapp/twemoji", "16.0.1", "twemoji", "dist/svg", ".svg", "MIT (art: Twemoji, CC-BY-4.0)"),
     Source("openmoji", "17.0.0", "openmoji", "color/svg", ".svg", "CC-BY-SA-4.0"),
 )
+CLIPS = Source(clip_art.PACKAGE, "0.18", CLIPART, clip_art.INSIDE, ".svg", "public domain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ class _Label:
 def find_packages(places: Sequence[Path], stack: ExitStack) -> dict[str, Path]:
     """Package name -> its folder, from folders of packages, unpacked packages and .tgz files.
 
-    Archives are unpacked into a temporary folder that lives as long as `stack`. Raises ValueError.
+    Clip art is a Debian package unpacked with dpkg-deb -x. Archives are unpacked into a temporary folder that
+    lives as long as `stack`. Raises ValueError.
     """
     found: dict[str, Path] = {}
     for place in places:
@@ -75,13 +78,19 @@ def find_packages(places: Sequence[Path], stack: ExitStack) -> dict[str, Path]:
         inside = (
             sorted(place.iterdir()) if place.is_dir() and not (place / "package.json").is_file() else [place]
         )
+        if (place / CLIPS.folder).is_dir():
+            found.setdefault(CLIPS.name, place)
+            continue
+        name: tuple[str, Path] | None
         for each in inside:
-            if each.name.endswith(".tgz") and each.is_file():
+            if (each / CLIPS.folder).is_dir():
+                name = CLIPS.name, each
+            elif each.name.endswith(".tgz") and each.is_file():
                 name = _named(each, stack)
             else:
                 roots = [r for r in (each, each / "package") if (r / "package.json").is_file()]
                 name = (_name(roots[0]), roots[0]) if roots else None
-            if name is not None and name[0] in {LABELS.name, *(s.name for s in SOURCES)}:
+            if name is not None and name[0] in {LABELS.name, CLIPS.name, *(s.name for s in SOURCES)}:
                 found.setdefault(*name)
     return found
 
@@ -145,8 +154,43 @@ def make_sprites(
                     pixels.append(picture)
                 on_step(source.style, done + 1, len(found))
             notes.append(_note(source, packages[source.name], digest))
+        if CLIPS.name in packages:
+            notes.append(_add_clips(packages[CLIPS.name], labels, sprites, pixels, on_step))
     _write(out, sprites, np.stack(pixels), notes)
-    return {s.style: sum(each.style == s.style for each in sprites) for s in SOURCES}
+    return {s.style: sum(each.style == s.style for each in sprites) for s in (*SOURCES, CLIPS)}
+
+
+def _add_clips(
+    root: Path,
+    labels: Mapping[str, _Label],
+    sprites: list[Sprite],
+    pixels: list[NDArray[np.uint8]],
+    on_step: Callable[[str, int, int], None],
+) -> dict[str, str]:
+    """Clip art behind the others, the surest and cleanest of each thing first; what sprites.json says of it.
+
+    Files that cannot be drawn are passed over: some have been broken for twenty years.
+    """
+    have = {sprite.hexcode for sprite in sprites}
+    clips = clip_art.find_clips(root / CLIPS.folder, {h: labels[h].en for h in labels if h in have})
+    drawn: list[clip_art.Clip] = []
+    pictures: list[NDArray[np.uint8]] = []
+    for done, clip in enumerate(clips):
+        try:
+            picture = rasterise_page(clip.path.read_bytes(), clip.name)
+        except SvgError:
+            picture = None
+        if picture is not None:
+            drawn.append(clip)
+            pictures.append(picture)
+        on_step(CLIPS.style, done + 1, len(clips))
+    digest = hashlib.sha256()
+    for row in clip_art.cleanest(drawn, pictures):
+        digest.update(drawn[row].path.read_bytes())
+        hexcode = drawn[row].hexcode
+        sprites.append(_sprite(hexcode, CLIPS.style, labels[hexcode], pictures[row]))
+        pixels.append(pictures[row])
+    return _told(CLIPS, CLIPS.version, digest)
 
 
 def _write(out: Path, sprites: list[Sprite], pixels: NDArray[np.uint8], notes: list[Any]) -> None:
@@ -167,6 +211,10 @@ def _note(source: Source, root: Path, digest: Any) -> dict[str, str]:
         for lang in ("en", "zh"):
             digest.update((root / lang / "data.json").read_bytes())
     version = str(json.loads((root / "package.json").read_text(encoding="utf-8")).get("version", ""))
+    return _told(source, version, digest)
+
+
+def _told(source: Source, version: str, digest: Any) -> dict[str, str]:
     return {
         "name": source.name,
         "version": version,
@@ -232,45 +280,6 @@ def _pictures(folder: Path, source: Source, labels: dict[str, _Label]) -> Iterat
         if hexcode in labels and hexcode not in seen:
             seen.add(hexcode)
             yield path, hexcode, labels[hexcode]
-
-
-def rasterise(data: bytes, suffix: str, name: str) -> NDArray[np.uint8] | None:
-    """A picture's file -> (96, 96, 4) uint8, trimmed and fitted; None where nothing is to be seen."""
-    from PIL import Image, UnidentifiedImageError
-
-    if suffix == ".svg":
-        data = _png_of(data, name)
-    try:
-        with Image.open(io.BytesIO(data)) as opened:
-            picture = opened.convert("RGBA")
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"sprites: {name} is not a picture: {error}") from error
-    # What is all but transparent (a shadow's last trace) does not count for the frame.
-    box = picture.getchannel("A").point(lambda alpha: 255 if alpha >= 16 else 0).getbbox()
-    if box is None:
-        return None
-    picture = picture.crop(box)
-    scale = SIDE / max(picture.size)
-    width, height = (max(1, round(side * scale)) for side in picture.size)
-    square = Image.new("RGBA", (SIDE, SIDE))
-    square.paste(
-        picture.resize((width, height), Image.Resampling.LANCZOS), ((SIDE - width) // 2, (SIDE - height) // 2)
-    )
-    return np.array(square)
-
-
-def _png_of(svg: bytes, name: str) -> bytes:
-    try:
-        import resvg_py
-    except ModuleNotFoundError as error:
-        raise ValueError("resvg-py: not installed; SVG sprites need it: pip install resvg-py") from error
-    try:
-        made: bytes = resvg_py.svg_to_bytes(
-            svg_string=svg.decode("utf-8"), width=2 * SIDE, skip_system_fonts=True
-        )
-    except ValueError as error:
-        raise ValueError(f"sprites: {name} is not an SVG that can be drawn: {error}") from error
-    return bytes(made)
 
 
 def _sprite(hexcode: str, style: str, label: _Label, picture: NDArray[np.uint8]) -> Sprite:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenloom.data.picture_words import key_of
+from tokenloom.data.picture_words import CLIPART, key_of
 
 if TYPE_CHECKING:
     from tokenloom.data.recolour import Paint
@@ -33,7 +33,7 @@ class Sprite:
     hexcode: str
     """Lower case, without fe0f."""
     style: str
-    """fluent, noto, twemoji or openmoji."""
+    """fluent, noto, twemoji, openmoji or clipart."""
     en: str
     zh: str
     """Labels of Unicode's CLDR."""
@@ -70,14 +70,16 @@ class Sprites:
         self.sprites = tuple(sprites)
         self.packages = tuple(packages)
         self._pixels = pixels
-        self._at = {(s.hexcode, s.style): row for row, s in enumerate(self.sprites)}
+        self._at: dict[tuple[str, str], int] = {}
+        for row, sprite in enumerate(self.sprites):
+            self._at.setdefault((sprite.hexcode, sprite.style), row)
         self.styles = tuple(dict.fromkeys(s.style for s in self.sprites))
         own: dict[str, set[str]] = defaultdict(set)
         for sprite in self.sprites:
-            if sprite.colour:
+            if sprite.colour and sprite.style != CLIPART:
                 own[key_of(sprite.hexcode)].add(sprite.colour)
         self.own_colours: Mapping[str, frozenset[str]] = {key: frozenset(v) for key, v in own.items()}
-        """Thing -> colours it has of itself in some style; these are never held out for it."""
+        """Thing -> colours it has of itself in some style of emoji; these are never held out for it."""
         self.pools: dict[tuple[str, str], Any] = {}
         """Choices a composer has made for (style, split), kept for the next picture."""
 
@@ -89,7 +91,7 @@ class Sprites:
         return self._pixels[row]
 
     def find(self, hexcode: str, style: str) -> int | None:
-        """The row of an emoji in a style, or None."""
+        """The row of an emoji in a style, the first where clip art has several; or None."""
         return self._at.get((hexcode, style))
 
 
