@@ -51,7 +51,7 @@ def levels(samples: Samples, rate: int) -> Levels:
     if not np.isfinite(table).all():
         raise ValueError("samples: some are not finite")
     rms = math.sqrt(float(np.mean(np.square(table, dtype=np.float64))))
-    dc = max(np.mean(table, axis=0, dtype=np.float64).tolist(), key=abs)
+    dc = max((float(np.mean(channel, dtype=np.float64)) for channel in table.T), key=abs)
     peak = float(np.abs(table).max())
     return Levels(
         decibels(peak), decibels(true_peak(table)), decibels(rms), dc, loudness(table, rate)

@@ -60,7 +60,7 @@ def pluck(size: int, place: float, soft_hz: float, rate: int, rng: np.random.Gen
     spectrum[1:] = level * np.exp(2j * np.pi * rng.random(len(k)))
     if size % 2 == 0:
         spectrum[-1] = 0
-    return np.fft.irfft(spectrum, size) * size
+    return np.asarray(np.fft.irfft(spectrum, size) * size, np.float64)
 
 
 def plucked(
@@ -123,7 +123,7 @@ def partials(hz: Table, levels: Table, samples: int, rate: int, phases: Table) -
 
 def edges(samples: int, rate: int) -> Table:
     """(M + 1,) seconds at the edges of the blocks of `partials`."""
-    return np.arange(-(-samples // BLOCK) + 1) * (BLOCK / rate)
+    return np.asarray(np.arange(-(-samples // BLOCK) + 1) * (BLOCK / rate), np.float64)
 
 
 def stirred(wave: Wave, delay: Table) -> Wave:
