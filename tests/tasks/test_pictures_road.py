@@ -89,6 +89,19 @@ def test_drawing(painter: Painter) -> None:
     assert drawn.picture_tokens == 3 * painter.tokens.per_picture
 
 
+def test_words_are_those_of_captions_and_a_style_may_be_among_them(painter: Painter) -> None:
+    take = Taker(painter)
+    drawn = walk(draw(painter, "2 gray kittens in noto style"), take)
+    assert drawn.prompt == "two grey cats"
+    assert take.needs[0].ask == painter.tokens.draw("two grey cats", "noto")
+    walk(draw(painter, "一只红色的狐狸，扁平风格", "fluent"), take)
+    assert take.needs[2].ask.ids[-2] == painter.tokens.tokenizer.special["<|style:fluent|>"], (
+        "given beats named"
+    )
+    with pytest.raises(PictureError, match="prompt: it is empty"):
+        walk(draw(painter, "noto style"), take)
+
+
 def test_guidance_of_one_has_no_twin(painter: Painter) -> None:
     take = Taker(painter)
     walk(draw(painter, "a fox", None, Wish(guidance=1.0, temperature=0.5, top_k=9, top_p=0.8)), take)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -67,7 +68,7 @@ image_app = typer.Typer(
     help="Make a picture model of your own: its codec, what it learns from, its judge, its figures.",
     no_args_is_help=True,
 )
-for name, command in {
+_IMAGE: dict[str, Callable[..., None]] = {
     "encode": image.encode,
     "decode": image.decode,
     "score": image.score,
@@ -77,8 +78,9 @@ for name, command in {
     "train": train.train,
     "judge": picture_eval.image_judge,
     "eval": picture_eval.image_eval,
-}.items():
-    image_app.command(name)(command)
+}
+for _name, _command in _IMAGE.items():
+    image_app.command(_name)(_command)
 app.add_typer(image_app)
 app.add_typer(runs.app, name="runs")
 app.command("eval")(evals.evaluate)

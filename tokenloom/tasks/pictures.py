@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from tokenloom.data.captions import split_style, usual
 from tokenloom.engine.request import Request, Sampling
 from tokenloom.hub.card import CODEC, JUDGE, has_codec
 from tokenloom.hub.sampling import recommended
@@ -183,7 +184,7 @@ class Drawn:
     scores: tuple[float, ...] = ()
     """The judge's, of each picture; () where it was not asked."""
     prompt: str = ""
-    """The words they were drawn from."""
+    """The words they were drawn from: the prompt's, as the model knows them."""
     prompt_tokens: int = 0
     picture_tokens: int = 0
     """Written in all, candidates that were not chosen among them."""
@@ -206,10 +207,9 @@ class Described:
 
 def draw(painter: Painter, prompt: str, style: str | None = None, wish: Wish = Wish()) -> Road[Drawn]:
     """Pictures of these words in English or Chinese. PictureError names the field at fault."""
-    if not prompt.strip():
-        raise PictureError("prompt: it is empty; say what the picture shall show")
-    ask = _asked(lambda: painter.tokens.draw(prompt, check_style(style)))
-    return _pictures(painter, ask, prompt, wish)
+    words, style = _understood(prompt, style, "the picture")
+    ask = _asked(lambda: painter.tokens.draw(words, style))
+    return _pictures(painter, ask, words, wish)
 
 
 def edit(
@@ -221,15 +221,13 @@ def edit(
     wish: Wish = Wish(),
 ) -> Road[Drawn]:
     """The picture `source` uint8 (S, S, 4), drawn anew as the words say where `marked` bool (S, S) is."""
-    if not prompt.strip():
-        raise PictureError("prompt: it is empty; say what the marked part shall show")
-    check_style(style)
+    words, style = _understood(prompt, style, "the marked part")
     if not marked.any():
         raise PictureError("mask: nothing is marked; allowed: any part of the picture")
     codes = yield Encode(source[None])
     masked = masked_codes(marked, painter.places, painter.tokens.per_picture)
-    ask = _asked(lambda: painter.tokens.edit(codes[0], masked, prompt, style))
-    return (yield from _pictures(painter, ask, prompt, wish))
+    ask = _asked(lambda: painter.tokens.edit(codes[0], masked, words, style))
+    return (yield from _pictures(painter, ask, words, wish))
 
 
 def restyle(painter: Painter, source: np.ndarray, style: str, wish: Wish = Wish()) -> Road[Drawn]:
@@ -297,6 +295,15 @@ def _pictures(painter: Painter, ask: Ask, text: str, wish: Wish) -> Road[Drawn]:
         codes, pixels = codes[chosen], pixels[chosen]
         scores = tuple(float(judged.flat[at]) for at in chosen)
     return Drawn(pixels, codes, seed, scores, text, len(ask.ids), sum(len(ids) for ids in written))
+
+
+def _understood(prompt: str, style: str | None, shown: str) -> tuple[str, str | None]:
+    """A prompt in the words of the captions that were learned, and the style: the one given, else the one it
+    names ("a red fox in fluent style")."""
+    words, named = split_style(prompt)
+    if not words.strip():
+        raise PictureError(f"prompt: it is empty; say what {shown} shall show")
+    return usual(words), check_style(style) or named
 
 
 def _asked(make: Any) -> Ask:
