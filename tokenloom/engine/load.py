@@ -263,6 +263,8 @@ class _Compiler:
         self._constrainer: Constrainer | None = None
 
     def __call__(self, constraint: Constraint) -> Matcher:
+        if constraint.kind == "music":
+            return _music(constraint.text)
         if self._constrainer is None:
             from tokenloom.engine.constraint import Constrainer
             from tokenloom.tokens.text import load_tokenizer
@@ -270,6 +272,16 @@ class _Compiler:
             described = load_tokenizer(self._path).json()
             self._constrainer = Constrainer(described, self._eos_ids, self._vocab_size)
         return self._constrainer.compile(constraint)
+
+
+def _music(text: str) -> Matcher:
+    """Follows a score's rules: over ids, so without the tokenizer."""
+    from tokenloom.tokens.music_grammar import follow
+
+    try:
+        return follow(text)
+    except ValueError as error:
+        raise BadRequest(f"constraint.text (music): {error}") from error
 
 
 def _free_bytes(place: object) -> int | None:

@@ -40,12 +40,12 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """The text must match this; compiled by llguidance in the engine."""
+    """The answer must match this; followed in the engine, texts by llguidance."""
 
-    kind: Literal["json_schema", "json", "regex", "choice", "grammar"]
+    kind: Literal["json_schema", "json", "regex", "choice", "grammar", "music"]
     text: str = ""
-    """JSON schema, regular expression, JSON list of choices, or Lark grammar; empty for `json`. A schema or
-    choices may be given as Python objects."""
+    """JSON schema, regular expression, JSON list of choices, or Lark grammar; empty for `json`; for `music`
+    the rules of a score (tokens.music_grammar). A schema or choices may be given as Python objects."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str):
