@@ -52,7 +52,8 @@ function sheet(width, height) {
 const toPng = (canvas) => new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 
 /**
- * Draws a stroke, or from a point of it on, in the context's present colour.
+ * Draws a stroke, or from a point of it on, in the context's present colour. A line without length would leave nothing,
+ * so each end is a disc.
  * @param {CanvasRenderingContext2D} on @param {Stroke} stroke
  */
 export function drawStroke(on, stroke, from = 0) {
@@ -61,8 +62,12 @@ export function drawStroke(on, stroke, from = 0) {
   on.lineCap = on.lineJoin = "round";
   on.beginPath();
   points.forEach(([x, y], at) => (at ? on.lineTo(x, y) : on.moveTo(x, y)));
-  if (points.length === 1) on.lineTo(...points[0]);
   on.stroke();
+  for (const [x, y] of [points[0], points.at(-1)]) {
+    on.beginPath();
+    on.arc(x, y, stroke.wide / 2, 0, 2 * Math.PI);
+    on.fill();
+  }
 }
 
 /** The canvas of a mask: white where something new is to be drawn, black elsewhere. */
@@ -71,7 +76,7 @@ function maskCanvas(width, height, strokes) {
   const on = canvas.getContext("2d", { willReadFrequently: true });
   on.fillStyle = "black";
   on.fillRect(0, 0, width, height);
-  on.strokeStyle = "white";
+  on.strokeStyle = on.fillStyle = "white";
   for (const stroke of strokes) drawStroke(on, stroke);
   return canvas;
 }

@@ -98,6 +98,7 @@ function asked(fields) {
 /** A variation is declared nowhere: it takes a picture and the fields of a drawing. */
 const IMAGE = { name: "image", type: "picture", required: true };
 
+/** Stop and go have keys: one button turning into the other within a click would send the form. */
 function Form() {
   const which = mode.value;
   const [tried, setTried] = useState(false);
@@ -139,8 +140,8 @@ function Form() {
         </details>`}
         <div class="actions start">
           ${drawing.value
-            ? html`<button type="button" class="halt" onClick=${stopDrawing}>${t("tasks.stop")}</button>`
-            : html`<button type="submit" class="primary">${t(`draw.mode.${which}`)}</button>`}
+            ? html`<button key="stop" type="button" class="halt" onClick=${stopDrawing}>${t("tasks.stop")}</button>`
+            : html`<button key="go" type="submit" class="primary">${t(`draw.mode.${which}`)}</button>`}
         </div>
       </div>
     </div>

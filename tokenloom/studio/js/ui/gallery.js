@@ -1,5 +1,5 @@
 /** The pictures of this session: each work with what was asked, its pictures as they fill in, and what can be done on. */
-import { html, useEffect, useState } from "../lib.js";
+import { html, useEffect, useRef, useState } from "../lib.js";
 import { number, pick, t } from "../i18n.js";
 import { ApiError } from "../api.js";
 import { fieldsOf, fileOf, nameOf, removeWork, useAgain, workOn, works } from "../draw.js";
@@ -26,6 +26,10 @@ function toForm() {
 
 function Work({ work }) {
   const { run, error, finish, mode } = work;
+  const place = useRef(null);
+  useEffect(() => {
+    if (run) place.current.scrollIntoView({ behavior: "smooth", block: "nearest" });
+  }, []);
   const name = nameOf(work);
   const drop = () => {
     const back = removeWork(work.id);
@@ -35,7 +39,7 @@ function Work({ work }) {
     useAgain(work);
     toForm();
   };
-  return html`<article class=${`work ${mode}`} aria-busy=${run ? "true" : undefined} aria-label=${name}>
+  return html`<article ref=${place} class=${`work ${mode}`} aria-busy=${run ? "true" : undefined} aria-label=${name}>
     <header>
       <div class="what">
         <h2 dir="auto">${name}</h2>
@@ -177,18 +181,15 @@ function Compare({ before, url, alt }) {
       <img class="after checked" src=${url} alt=${alt} />
       ${shown > 0 && shown < 100 && html`<span class="seam" aria-hidden="true"></span>`}
     </div>
-    <label class="slider">
-      <span>${t("draw.after")}</span>
-      <input
-        type="range"
-        min="0"
-        max="100"
-        value=${shown}
-        aria-label=${t("draw.compare")}
-        aria-valuetext=${t("draw.compare.value", { n: shown })}
-        onInput=${(event) => setShown(Number(event.target.value))}
-      />
-      <span>${t("draw.before")}</span>
-    </label>
+    <input
+      type="range"
+      min="0"
+      max="100"
+      value=${shown}
+      aria-label=${t("draw.compare")}
+      aria-valuetext=${t("draw.compare.value", { n: shown })}
+      onInput=${(event) => setShown(Number(event.target.value))}
+    />
+    <p class="sides" aria-hidden="true"><span>${t("draw.before")}</span><span>${t("draw.after")}</span></p>
   </div>`;
 }

@@ -33,7 +33,7 @@ export function Mask() {
   useEffect(() => {
     const on = canvas.current.getContext("2d");
     on.clearRect(0, 0, width, height);
-    on.strokeStyle = "#c2185b";
+    on.strokeStyle = on.fillStyle = "#c2185b";
     for (const one of done) drawStroke(on, one);
   }, [done]);
   const place = (event) => {

@@ -113,6 +113,7 @@ async function perform(task, values) {
   setResult(task.name, { id: run.id, done, begins: beginning(task, body.fields) });
 }
 
+/** Stop and run have keys: one button turning into the other within a click would send the form. */
 function Form({ task }) {
   const [values, setValues] = useState(
     () => typed.get(task.name) ?? Object.fromEntries(task.fields.map((field) => [field.name, initial(field)])),
@@ -142,8 +143,8 @@ function Form({ task }) {
     )}
     <div class="actions start">
       ${run
-        ? html`<button type="button" onClick=${() => run.abort.abort()}>${t("tasks.stop")}</button>`
-        : html`<button type="submit" class="primary">${t("tasks.run")}</button>`}
+        ? html`<button key="stop" type="button" onClick=${() => run.abort.abort()}>${t("tasks.stop")}</button>`
+        : html`<button key="go" type="submit" class="primary">${t("tasks.run")}</button>`}
     </div>
   </form>`;
 }
