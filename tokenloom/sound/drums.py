@@ -151,3 +151,18 @@ def blow(drum: Drum, rate: int, force: float, rng: np.random.Generator) -> Wave:
     wave -= wave.mean()  # no offset; what the ends then lack is below hearing and faded
     highest = max(float(np.abs(wave).max()), 1e-9)
     return (wave * np.minimum(1, t / 0.0004) / highest * 10 ** (drum.gain_db / 20)).astype(np.float32)
+
+
+WORDS = {
+    35: "kick", 36: "kick", 37: "rim", 38: "snare", 39: "clap", 40: "snare", 41: "tom", 42: "hat",
+    43: "tom", 44: "pedal hat", 45: "tom", 46: "open hat", 47: "tom", 48: "tom", 49: "crash", 50: "tom",
+    51: "ride", 52: "crash", 53: "ride", 54: "tamb.", 55: "splash", 56: "cowbell", 57: "crash", 59: "ride",
+    60: "bongo", 61: "bongo", 62: "conga", 63: "conga", 64: "conga", 65: "timbale", 66: "timbale",
+    67: "agogo", 68: "agogo", 69: "cabasa", 70: "maracas", 75: "claves", 76: "block", 77: "block",
+    80: "triangle", 81: "triangle", 82: "shaker",
+}  # fmt: skip
+
+
+def word_of(key: int) -> str:
+    """A short name of a percussion key; its number where it has none."""
+    return WORDS.get(key, str(key))
