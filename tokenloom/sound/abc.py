@@ -2,7 +2,8 @@
 
 Reading unfolds repeats and endings, and keeps what sounds: notes, ties, chords, tuplets, broken rhythm, keys,
 metres, tempos, voices as tracks, `%%MIDI program` and channel 10. Not kept: grace notes, decorations, slurs,
-chord symbols, lyrics, the order of parts in P:, macros. Lengths that twelve ticks cannot hold are rounded. Source: the ABC standard 2.1 (abcnotation.com, 2011).
+chord symbols, lyrics, the order of parts in P:, macros. Lengths that twelve ticks cannot hold are rounded.
+Source: the ABC standard 2.1 (abcnotation.com, 2011).
 """
 
 from __future__ import annotations
@@ -215,7 +216,5 @@ def _score(voices: list[Voice], header: _Header) -> Score:
         Track(tuple(part.notes), voice.program, voice.drums, voice.name)
         for part, voice in zip(parts, voices, strict=True)
     ]
-    score = Score(
-        tuple(tracks), tuple(first.metres), tuple(keys), tuple(tempos), 0, header.title, header.kind
-    )
+    score = Score(tuple(tracks), first.metres, tuple(keys), tuple(tempos), 0, header.title, header.kind)
     return replace(score, pickup=first.pickup)

@@ -104,7 +104,7 @@ _TOKEN = re.compile(
       |[ZX](?P<whole>\d{{0,3}})
       |(?P<broken>>{{1,3}}|<{{1,3}})
       |(?P<overlay>&)
-      |(?P<skip>[\s\\`*;?@$)\-]+|\(|[\d,':/^_=\[\]}}#|]|"[^"\n]*"?|\{{[^}}\n]*\}}?|![A-Za-z0-9.+<>()\-]+!|\+[A-Za-z.]+\+|y\d*|[!+~.H-Wh-w])
+      |(?P<skip>Hx(?![\d/])|[\s\\`*;?@$)\-]+|\(|[\d,':/^_=\[\]}}#|]|"[^"\n]*"?|\{{[^}}\n]*\}}?|![A-Za-z0-9.+<>()\-]+!|\+[A-Za-z.]+\+|y\d*|[!+~.H-Wh-w])
       """,
     re.VERBOSE,
 )
@@ -263,9 +263,7 @@ def _read_bar(text: str) -> Bar:
         return Bar(again=1, start=text != ":]", heavy=True)
     before, after = text[: text.index("|")].count(":"), text[text.rindex("|") :].count(":")
     inner = text.strip(".:[").count(":") if text.count("|") > 1 else 0
-    if inner and not before and not after:
-        before = after = 1
-    return Bar(again=before, start=bool(after), heavy=text.strip(".") != "|")
+    return Bar(again=before, start=bool(after or (inner and not before)), heavy=text.strip(".") != "|")
 
 
 def _read_turns(text: str) -> frozenset[int]:

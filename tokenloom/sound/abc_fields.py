@@ -77,7 +77,7 @@ def _extra(text: str) -> dict[str, int]:
 
 
 def read_shift(text: str) -> int | None:
-    """Semitones by which the clef, `octave=` and `transpose=` of K: or V: move what sounds; None if unsaid."""
+    """Semitones by which the clef, `octave=` and `transpose=` of K: or V: move the notes; None if unsaid."""
     total, said = 0, False
     for name, value in _SHIFT.findall(text):
         number = re.fullmatch(r"[+-]?\d{1,2}", value)

@@ -1,8 +1,7 @@
 """Folded items of an ABC voice into notes, metres, keys and tempos on the grid: repeats and endings played.
 
 Source: the ABC standard 2.1, sections 4.8 to 4.10. A repeat without a head goes back to the last double bar
-or the last repeat's end. A bar that neither fills its metre nor completes the one before it is irregular, and
-the metre is said anew after it.
+or the last repeat's end.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from fractions import Fraction
 from typing import Any
 
 from tokenloom.sound.abc_body import Bar, Change, Ending, Item, Sound
-from tokenloom.sound.score import Key, Metre, Note, Tempo, bar_ticks
+from tokenloom.sound.barlines import metres_of
+from tokenloom.sound.score import Key, Metre, Note, Tempo
 
 MOST = 1_000_000
 """Items of a voice at most once its repeats are unfolded."""
@@ -29,6 +29,9 @@ def unfolded(items: Sequence[Item]) -> list[Item]:
         if len(out) > MOST:
             raise ValueError(f"repeats unfold to more than {MOST} notes and bar lines")
         if isinstance(item, Ending):
+            if inside and turn + 1 in item.turns and turn not in item.turns:
+                at, turn, inside = start, turn + 1, False  # the ending before it lacks its repeat sign
+                continue
             if turn not in item.turns:
                 at, ended = _next_ending(items, at, turn)
                 if ended:
@@ -77,7 +80,7 @@ class Played:
     """A voice on the grid."""
 
     notes: list[Note] = field(default_factory=list)
-    metres: list[Metre] = field(default_factory=list)
+    metres: tuple[Metre, ...] = ()
     keys: list[Key] = field(default_factory=list)
     tempos: list[Tempo] = field(default_factory=list)
     pickup: int = 0
@@ -115,7 +118,7 @@ def played(items: Sequence[Item], metre: tuple[int, int] | None) -> Played:
     for start, stop, pitch in sounding:
         at = _tick(start)
         voice.notes.append(Note(at, max(_tick(stop) - at, 1), pitch))
-    voice.metres, voice.pickup = _grid(lines, changes, metre or (4, 4))
+    voice.metres, voice.pickup = metres_of(lines, changes, metre or (4, 4))
     return voice
 
 
@@ -127,43 +130,3 @@ def _change(item: Change, tick: int, voice: Played, changes: list[Metre]) -> Non
         events.pop()
     if item.what == "metre" or not events or events[-1][1:] != event[1:]:
         events.append(event)
-
-
-def _grid(lines: Sequence[int], changes: Sequence[Metre], first: tuple[int, int]) -> tuple[list[Metre], int]:
-    """Metres that put bars where the bar lines are, and the pickup."""
-    metres: list[Metre] = [(0, *first)]
-    ahead = list(changes)
-    if ahead and ahead[0][0] == 0:
-        metres = [ahead.pop(0)]
-    size = bar_ticks(*metres[0][1:])
-    begin = pickup = 0  # where the last bar on the grid begins
-    pending = None  # a bar line since then that is not on the grid
-    seen = [line for line in lines if line > 0]
-    if (
-        seen
-        and seen[0] < size
-        and (len(seen) == 1 or seen[1] != size)
-        and not (ahead and ahead[0][0] <= seen[0])
-    ):
-        begin = pickup = seen[0]
-    for line in sorted({*seen, *(tick for tick, _, _ in ahead)}):
-        if line <= begin:
-            continue
-        if (line - begin) % size and line - begin > size:
-            here = begin + (line - begin) // size * size if pending is None else pending
-            if pending is None and not any(change[0] == line for change in ahead):
-                here = line
-            metres.append((here, *metres[-1][1:]))
-            begin, pending = here, None
-        if ahead and ahead[0][0] == line:
-            change = ahead.pop(0)
-            if change[1:] != metres[-1][1:] or (line - begin) % size:
-                if metres[-1][0] == line:
-                    metres.pop()
-                metres.append(change)
-            size, begin, pending = bar_ticks(*change[1:]), line, None
-        elif (line - begin) % size == 0:
-            begin, pending = line, None
-        else:
-            pending = line
-    return metres, pickup

@@ -137,6 +137,16 @@ def bar_ticks(beats: int, unit: int) -> int:
     return WHOLE * beats // unit
 
 
+def needed_metres(metres: Iterable[Metre], pickup: int) -> tuple[Metre, ...]:
+    """Metres in order, without those that say again what is in force where a bar begins anyway."""
+    kept: list[Metre] = []
+    for metre in metres:
+        begin = kept[-1][0] if len(kept) > 1 else pickup
+        if not kept or metre[1:] != kept[-1][1:] or (metre[0] - begin) % bar_ticks(*metre[1:]):
+            kept.append(metre)
+    return tuple(kept)
+
+
 def _bars(metres: Sequence[Metre], pickup: int, length: int) -> Iterable[tuple[int, int]]:
     start = 0
     if pickup and length:
