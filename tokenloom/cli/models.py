@@ -42,7 +42,7 @@ def pull(
 
     from tokenloom import hub
 
-    if quiet_if_present and any(f.name == name for f in hub.installed()):
+    if quiet_if_present and any(f.name == name for f in [*hub.installed(), *hub.recognisers()]):
         return
     console = Console(stderr=True)
     quiet = not console.is_terminal
@@ -64,7 +64,7 @@ def models(
 
     from tokenloom import hub
 
-    found = {f.name: f for f in [*hub.installed(), *hub.shipped()]}
+    found = {f.name: f for f in [*hub.installed(), *hub.recognisers(), *hub.shipped()]}
     names = list(found) + [n for n in hub.catalogue() if everything and n not in found]
     if as_json:
         for name in names:
@@ -106,7 +106,9 @@ def _model_facts(name: str, found: Found | None) -> dict[str, object]:
 
 
 def _slower(found: Found) -> str | None:
-    """What keeps the native step from running a model; None where it runs it."""
+    """What keeps the native step from running a model; None where it runs it, or is not asked to."""
+    if found.kind == "ctranslate2":
+        return None
     from tokenloom.native.open import NotNative, inspect
 
     try:

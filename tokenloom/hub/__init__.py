@@ -10,6 +10,7 @@ from tokenloom.hub.store import (
     disk_use,
     find,
     installed,
+    recognisers,
     remove,
     shipped,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "find",
     "installed",
     "pull",
+    "recognisers",
     "remove",
     "shipped",
 ]

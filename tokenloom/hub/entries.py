@@ -38,6 +38,11 @@ class Entry:
     """The wheel's member, or the GGUF block type; empty for a safetensors folder."""
     sha256: str = ""
     archive_sha256: str = ""
+    more: Mapping[str, str] = field(default_factory=dict)
+    """Further wheels of the same revision, DISTRIBUTION to sha256; `file` is then joined from FILE.part1,
+    FILE.part2 and so on, which lie in them in this order."""
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """Smaller files to take out of the wheels as well, by name, with their sha256."""
     sampling: Mapping[str, float] = field(default_factory=dict)
     """Recommended: temperature, top_p, top_k, min_p, repetition_penalty."""
 
@@ -55,7 +60,7 @@ class Entry:
 def parse_catalogue(text: str) -> dict[str, Entry]:
     """The entries of a catalogue's TOML text by name; ValueError names the entry and the field at fault."""
     known = {f.name for f in fields(Entry)} - {"name"}
-    needed = known - {"file", "sha256", "archive_sha256", "sampling"}
+    needed = known - {"file", "sha256", "archive_sha256", "more", "beside", "sampling"}
     entries = {}
     for name, table in tomllib.loads(text).items():
         if not NAME.fullmatch(name) or "--" in name:
@@ -81,6 +86,8 @@ def _entry(name: str, table: dict[str, Any]) -> Entry:
         entry.file and SHA256.fullmatch(entry.sha256) and SHA256.fullmatch(entry.archive_sha256)
     ):
         raise ValueError(f"catalogue: [{name}] comes in a wheel: file, sha256 and archive_sha256 are needed")
+    if not all(SHA256.fullmatch(value) for value in [*entry.more.values(), *entry.beside.values()]):
+        raise ValueError(f"catalogue: [{name}] more and beside need a sha256 for each name")
     if unknown := sorted(set(entry.sampling) - SAMPLING):
         raise ValueError(f"catalogue: [{name}] sampling has {unknown}; known are {sorted(SAMPLING)}")
     return entry

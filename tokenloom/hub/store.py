@@ -35,6 +35,8 @@ MARGIN_BYTES = 64 << 20
 SPLIT = re.compile(r"-\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 SHIPPED = Path(__file__).resolve().parent.parent / "models"
 """Where the models lie that come with the package."""
+Kind = Literal["gguf", "hub", "ctranslate2"]
+"""ctranslate2: a recogniser of speech, which takes no text; see sound.recognise."""
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
@@ -57,7 +59,7 @@ class Found:
     name: str
     path: Path
     """A .gguf file, or a folder in the Hub's layout."""
-    kind: Literal["gguf", "hub"]
+    kind: Kind
     entry: Entry | None = None
     """The catalogue's entry, when it is one of the catalogue's."""
 
@@ -93,7 +95,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def weights_in(path: Path) -> tuple[Path, Literal["gguf", "hub"]]:
+def weights_in(path: Path) -> tuple[Path, Kind]:
     """(file or folder, kind) of a local model; ValueError says why a path holds none."""
     if path.is_file():
         if path.suffix.lower() == ".gguf":
@@ -102,6 +104,8 @@ def weights_in(path: Path) -> tuple[Path, Literal["gguf", "hub"]]:
             raise PullError(f"{path} is a pickle, which can run code when opened: give safetensors or GGUF")
         raise PullError(f"{path} is no model: give a .gguf file or a folder with config.json and safetensors")
     names = sorted(p.name for p in path.iterdir())
+    if is_recogniser(path):
+        return path, "ctranslate2"
     ggufs = [n for n in names if n.lower().endswith(".gguf")]
     if "config.json" in names and any(n.endswith(".safetensors") for n in names):
         return path, "hub"
@@ -115,6 +119,16 @@ def weights_in(path: Path) -> tuple[Path, Literal["gguf", "hub"]]:
             "opened: convert them to safetensors"
         )
     raise PullError(f"{path} is no model folder: it needs config.json and .safetensors files, or one .gguf")
+
+
+def is_recogniser(folder: Path) -> bool:
+    """Whether a folder holds Whisper's weights in CTranslate2's form: numbers after a version and a name."""
+    path = folder / "model.bin"
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(32)
+    return head[1:4] == b"\0\0\0" and head[6:17] == b"WhisperSpec"
 
 
 def _open(folder: Path) -> Found:
@@ -137,7 +151,17 @@ def _folders() -> list[Path]:
 
 
 def installed() -> list[Found]:
-    """Every whole model under `models_home()`, by folder name; folders that hold none are passed over."""
+    """Every whole model under `models_home()` that takes text, by folder name; folders that hold none are
+    passed over."""
+    return [one for one in _whole() if one.kind != "ctranslate2"]
+
+
+def recognisers() -> list[Found]:
+    """Every whole recogniser of speech under `models_home()`, by folder name."""
+    return [one for one in _whole() if one.kind == "ctranslate2"]
+
+
+def _whole() -> list[Found]:
     found = []
     for folder in _folders():
         try:
