@@ -117,6 +117,11 @@ class FakeEngine:
         answer.set_exception(EngineError(f"{model} is no picture model: it has no codec"))
         return answer
 
+    def sound(self, kind: str, *arguments: object) -> Future[Any]:
+        answer: Future[Any] = Future()
+        answer.set_exception(EngineError("this engine has no voice"))
+        return answer
+
     @property
     def alive(self) -> bool:
         return not self.closed

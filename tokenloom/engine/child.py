@@ -5,7 +5,7 @@ is merged per choice and sent every `flush_ms`, but at once when a choice has it
 ends with the pipe, that is when the parent is gone, however that went; the terminal's Ctrl-C is the parent's.
 
 Commands (tuples): ("load", call, Source) ("unload", call, name) ("status", call) ("submit", Request)
-("abort", id) ("close",), and of codecs and judges ("encode", call, name, pictures) ("decode", call, name,
+("abort", id) ("close",), of voices ("speak", call, ...) ("hear", call, ...) ("hush", call, id), and of codecs and judges ("encode", call, name, pictures) ("decode", call, name,
 codes) ("judge", call, name, texts, pictures). Answers: ("reply", call, value, error) ("news", [Delta, ...]).
 """
 
@@ -24,6 +24,7 @@ from tokenloom.engine.check import BadRequest
 from tokenloom.engine.host import Host
 from tokenloom.engine.request import Delta, Request, merge
 from tokenloom.engine.status import ModelInfo
+from tokenloom.engine.voices import POLL_S, Voices
 
 WATCH_S = 5.0
 """How often an idle child looks whether its parent lives, should the pipe not tell."""
@@ -66,6 +67,7 @@ class Child:
     def __init__(self, pipe: Connection, host: Host, flush_s: float) -> None:
         self._pipe = pipe
         self._host = host
+        self._voices = Voices()
         self._news = News(flush_s)
         self._parent = os.getppid()
 
@@ -74,11 +76,14 @@ class Child:
         while os.getppid() == self._parent:
             sleep_s = self._host.sleep_s
             wait_s = WATCH_S if sleep_s is None else min(sleep_s, WATCH_S)
+            if self._voices.busy:
+                wait_s = min(wait_s, POLL_S)
             try:
                 while self._pipe.poll(wait_s):
                     if not self._obey(self._pipe.recv()):
                         return
                     wait_s = 0.0
+                self._voices.poll()
                 self._news.add(self._host.step())
                 due = self._news.due(time.monotonic(), not self._host.busy)
                 if due:
@@ -101,6 +106,10 @@ class Child:
             case (("encode" | "decode" | "judge") as kind, call, name, *arguments):
                 self._host.work(
                     kind, name, tuple(arguments), lambda value, error: self._reply(call, value, error)
+                )
+            case (("speak" | "hear" | "hush") as kind, call, *arguments):
+                self._voices.do(
+                    kind, tuple(arguments), lambda value, error: self._reply(call, value, error)
                 )
             case ("status", call):
                 self._reply(call, self._host.status(), None)

@@ -30,6 +30,7 @@ from tokenloom.engine.host import OPENER
 from tokenloom.engine.request import Delta, Request
 from tokenloom.engine.status import EngineError, HostStatus, ModelInfo, ModelStatus, Source
 from tokenloom.engine.works import OPENER as WORKS_OPENER
+from tokenloom.engine.voices import SoundWork
 from tokenloom.engine.works import Work
 
 log = logging.getLogger(__name__)
@@ -217,6 +218,11 @@ class EngineProcess:
         pictures; "judge", texts, pictures -> float32 (texts, N). EngineError says why it could not be done.
         """
         return self._call(kind, model, *arguments)
+
+    def sound(self, kind: SoundWork, *arguments: object) -> Future[Any]:
+        """Has a sentence spoken, or a sound written down; never waits. Arguments and the future's result are
+        those of `voices.Voices.do`. EngineError says why it could not be done."""
+        return self._call(kind, *arguments)
 
     # The process
 
