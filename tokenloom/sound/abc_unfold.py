@@ -41,7 +41,7 @@ def unfolded(items: Sequence[Item]) -> list[Item]:
             inside = True
         elif isinstance(item, Bar):
             out.append(item)
-            if item.again and (turn + 1 in _turns(items, start) if inside else turn <= item.again):
+            if item.again and turn <= max([item.again, *(n - 1 for n in _turns(items, start) if inside)]):
                 at, turn, inside = start, turn + 1, False
                 continue
             if item.again or item.start or (item.heavy and (not headed or (inside and turn > 1))):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from tokenloom.sound.keys import SHARPS, STEPS, fifths_of, signature
-from tokenloom.sound.score import TICKS, WHOLE, Metre, Note, Score, Track
+from tokenloom.sound.score import TICKS, WHOLE, Key, Metre, Note, Score, Track
 
 UNIT = TICKS // 2
 """L:1/8 in ticks."""
@@ -79,7 +79,9 @@ def _music(score: Score, track: Track) -> Iterable[str]:
     for place, (start, stop) in enumerate(bars):
         fields = _fields(score, start) if place else ""
         layers = _layers(track.notes, start, stop)
-        texts.append(fields + " & ".join(_layer(layer, score, start, stop) for layer in layers))
+        texts.append(
+            fields + " & ".join(_layer(n, layer, score, start, stop) for n, layer in enumerate(layers))
+        )
     for place in range(0, len(texts), _LINE_BARS):
         last = place + _LINE_BARS >= len(texts)
         yield " | ".join(texts[place : place + _LINE_BARS]) + (" |]" if last else " |")
@@ -143,8 +145,8 @@ def _cut(begin: int, duration: int, pitches: tuple[tuple[int, bool], ...]) -> It
     yield begin, duration, pitches
 
 
-def _layer(layer: Sequence[Piece], score: Score, start: int, stop: int) -> str:
-    """The text of one layer of a bar."""
+def _layer(number: int, layer: Sequence[Piece], score: Score, start: int, stop: int) -> str:
+    """The text of one layer of a bar; below the first every accidental is said, as programs differ there."""
     changes: dict[int, str] = {}
     for tick, tonic, mode in score.keys:
         if start <= tick < stop and tick:
@@ -154,7 +156,7 @@ def _layer(layer: Sequence[Piece], score: Score, start: int, stop: int) -> str:
             changes[tick] = changes.get(tick, "") + f"[Q:{_tempo(tempo)}]"
     pieces = _filled(layer, start, stop, changes)
     tuplets = _tuplets(pieces)
-    speller = Speller(score.keys)
+    speller = Speller(score.keys, always=number > 0)
     texts: list[str] = []
     for place, (begin, duration, pitches) in enumerate(pieces):
         gap = " " if texts and (begin - start) % _beat(score.metres, start) == 0 else ""
@@ -211,8 +213,8 @@ def _size(ticks: int) -> str:
 class Speller:
     """Pitches as letters with the accidentals that a bar needs; made anew for each bar and layer."""
 
-    def __init__(self, keys: Sequence[tuple[int, str, str]]) -> None:
-        self.keys = keys
+    def __init__(self, keys: Sequence[Key], always: bool) -> None:
+        self.keys, self.always = keys, always
         self.in_bar: dict[str, int] = {}
 
     def name(self, pitch: int, tick: int) -> str:
@@ -224,7 +226,7 @@ class Speller:
         place = next(place for place in range(lowest, lowest + 12) if (7 * place - pitch) % 12 == 0)
         letter, semitones = SHARPS[(place + 1) % 7], (place + 1) // 7
         said = self.in_bar.get(letter, signature(fifths).get(letter, 0) if now else 0)
-        sign = "" if said == semitones else _SIGNS[semitones]
+        sign = "" if said == semitones and not self.always else _SIGNS[semitones]
         self.in_bar[letter] = semitones
         octave = math.floor((pitch - semitones - STEPS[letter] - 60) / 12)
         marks = "'" * (octave - 1) if octave > 0 else "," * -octave
