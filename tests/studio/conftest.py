@@ -61,7 +61,7 @@ def look(browser: Any, wire: Wire) -> Iterator[Callable[..., Eyes]]:
             page.on("pageerror", lambda error: eyes.complaints.append(str(error)))
             page.on("request", lambda request: eyes.hosts.add(request.url.split("/")[2]))
             seen.append(eyes)
-            page.goto(wire.base + path)
+            page.goto(wire.base + path, timeout=60_000)
             page.locator(".model select, .task .model:not(:empty), dialog[open] input").first.wait_for()
             return eyes
 

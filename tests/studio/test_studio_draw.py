@@ -164,6 +164,9 @@ def test_a_mask_is_painted_undone_and_sent_at_the_pictures_size(easel: Wire, loo
     assert mask.getpixel((18, 40)) == (255, 255, 255, 255)
     assert mask.getpixel((96, 40)) == (0, 0, 0, 255)
     assert mask.getpixel((18, 2)) == (0, 0, 0, 255)
+    page.get_by_role("button", name="Clear the mask").click()
+    work.get_by_role("button", name="Use these settings again").click()
+    expect(page.get_by_text(first)).to_be_visible()
     slider = work.get_by_role("slider", name="Before and after")
     after = work.locator("img.after")
     assert after.evaluate("a => getComputedStyle(a).clipPath") in ("inset(0px)", "inset(0px 0px 0px 0%)")
@@ -340,9 +343,10 @@ def test_phone_width(width: int, easel: Wire, look: Look) -> None:
     assert overflow() <= 0
 
 
-NAME = """c => c.closest('[hidden]') !== null || Boolean(
-  (c.getAttribute('aria-label') || (c.labels && [...c.labels].map((l) => l.textContent).join('')) || c.innerText
-  || '').trim())"""
+NAME = """c => {
+  const labels = [...(c.labels ?? [])].map((one) => one.textContent).join("");
+  return Boolean((c.getAttribute("aria-label") || labels || c.textContent || "").trim());
+}"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

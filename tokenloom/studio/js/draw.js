@@ -27,7 +27,8 @@ import { newId } from "./store.js";
  * @property {Record<string, string | number>} asked the fields as they were sent
  * @property {string} model
  * @property {import("./picture.js").Source} [source]
- * @property {Blob | null} [mask]
+ * @property {import("./picture.js").Stroke[]} [strokes] of the mask
+ * @property {Blob} [mask]
  * @property {Picture[]} pictures
  * @property {import("./chat.js").Run} [run] while it is under way
  * @property {string} [words] what the picture shows
@@ -128,7 +129,7 @@ export function useAgain(work) {
   batch(() => {
     mode.value = work.mode;
     if (work.source) {
-      if (source.value?.id !== work.source.id) strokes.value = [];
+      if (work.strokes || source.value?.id !== work.source.id) strokes.value = work.strokes ?? [];
       source.value = work.source;
     }
     typed.value = { ...typed.value, [work.mode]: { ...values, ...(seed ? { seed } : {}) } };
@@ -193,19 +194,20 @@ export async function perform(asked, tongue) {
     model: painter.value.id,
     source: which === "draw" ? undefined : source.value,
     pictures: which === "describe" ? [] : Array.from({ length: Number(asked.n ?? 1) }, empty),
-    mask: which === "edit" ? await maskOf(source.value, strokes.value) : null,
+    strokes: which === "edit" ? strokes.value : undefined,
     lang: tongue,
     run,
   };
   works.value = [work, ...works.value];
-  spoken.value = t("draw.live.begun");
+  spoken.value = t(which === "describe" ? "draw.waiting" : "draw.live.begun");
   if (which === "describe") await describe(work);
+  else if (which === "edit") await draw({ ...work, mask: await maskOf(work.source, work.strokes) });
   else await draw(work);
 }
 
 /** @param {Work} work @param {Partial<Work>} part */
-function end({ id, run }, part) {
-  changeWork(id, (old) => ({ ...old, ...part, run: undefined, took: performance.now() - run.started }));
+function end({ id, run, mask }, part) {
+  changeWork(id, (old) => ({ ...old, ...part, mask, run: undefined, took: performance.now() - run.started }));
 }
 
 async function draw(work) {

@@ -126,10 +126,10 @@ function Form() {
   const knob = (field) => html`<${Knob} key=${field.name} field=${field} wrong=${wrong(field.name)} />`;
   return html`<form class="fields draw-form" onSubmit=${submit} noValidate>
     <${Modes} />
+    <p class="lead">${t(`draw.lead.${which}`)}</p>
     <div class=${onPicture(which) ? "easel" : "easel words-only"}>
       ${onPicture(which) && html`<${Slot} wrong=${wrong("image") || wrong("mask")} />`}
       <div class="asking">
-        <p class="lead">${t(`draw.lead.${which}`)}</p>
         ${prompt && html`<${Prompt} field=${prompt} wrong=${wrong("prompt")} />`}
         ${which === "describe" && html`<${Tongue} value=${tongue} set=${setTongue} />`}
         <div class="knobs">${plain.filter((field) => AT_HAND.includes(field.name)).map(knob)}</div>

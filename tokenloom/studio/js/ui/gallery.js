@@ -76,6 +76,13 @@ function About({ work }) {
   </p>`;
 }
 
+const PHASES = {
+  waiting: "draw.waiting",
+  loading: "message.loading",
+  drawing: "draw.drawing",
+  writing: "message.writing",
+};
+
 /** Says that something happens, and for how long. */
 function Progress({ run }) {
   const [seconds, setSeconds] = useState(0);
@@ -83,9 +90,8 @@ function Progress({ run }) {
     const timer = setInterval(() => setSeconds((performance.now() - run.started) / 1000), 200);
     return () => clearInterval(timer);
   }, [run]);
-  const phase = run.phase.value;
   return html`<span class="progress">
-    ${phase === "loading" ? t("message.loading") : phase === "waiting" ? t("draw.waiting") : t("draw.drawing")}
+    ${t(PHASES[run.phase.value])}
     <span class="figure">${t("stats.elapsed", { n: number(Math.floor(seconds)) })}</span>
   </span>`;
 }
