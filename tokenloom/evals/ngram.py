@@ -144,7 +144,10 @@ def _order(
 def discounts_of(
     counts: np.ndarray, length: int, fallback: tuple[float, float, float] | None = None
 ) -> tuple[float, ...]:
-    """0, D1, D2, D3+ from how many n-grams were seen once, twice, three and four times (equation 17)."""
+    """0, D1, D2, D3+ from how many n-grams were seen once, twice, three and four times (equation 17).
+
+    Where few n-grams make one less than 0, or more than the count, it is that bound.
+    """
     n1, n2, n3, n4 = (int((counts == times).sum()) for times in (1, 2, 3, 4))
     if not n1 or not n2 or not n3:
         if fallback is not None:
@@ -155,7 +158,8 @@ def discounts_of(
             "fallback=(0.5, 1.0, 1.5)"
         )
     share = n1 / (n1 + 2 * n2)
-    return 0.0, 1 - 2 * share * n2 / n1, 2 - 3 * share * n3 / n2, 3 - 4 * share * n4 / n3
+    told = (1 - 2 * share * n2 / n1, 2 - 3 * share * n3 / n2, 3 - 4 * share * n4 / n3)
+    return 0.0, *(min(max(discount, 0.0), times) for times, discount in enumerate(told, 1))
 
 
 def _padded(documents: Sequence[np.ndarray], n: int, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
