@@ -227,7 +227,8 @@ class Speller:
         letter, semitones = SHARPS[(place + 1) % 7], (place + 1) // 7
         said = self.in_bar.get(letter, signature(fifths).get(letter, 0) if now else 0)
         sign = "" if said == semitones and not self.always else _SIGNS[semitones]
-        self.in_bar[letter] = semitones
+        if sign:  # only what is written is in force after a change of key
+            self.in_bar[letter] = semitones
         octave = math.floor((pitch - semitones - STEPS[letter] - 60) / 12)
         marks = "'" * (octave - 1) if octave > 0 else "," * -octave
         return sign + (letter.lower() if octave > 0 else letter) + marks
