@@ -123,6 +123,14 @@ def test_any_wav_is_read(how: str, rate: int, channels: int) -> None:
     assert len(one) == pytest.approx(0.2 * 16_000, abs=2)
 
 
+def test_the_beginning_alone_is_read() -> None:
+    sound = sines(44_100, 20.0)
+    data = encode(sound, 44_100, "flac", 24)
+    assert np.abs(read_audio(data, first_s=1.5)[0] - sound[: 3 * 22_050]).max() < 1e-5
+    assert len(read_audio(data, first_s=2, rate=8000)[0]) == 16_000
+    assert len(read_audio(data[: len(data) // 2], first_s=1)[0]) == 44_100, "its damaged end is not reached"
+
+
 def test_reading_at_a_rate_is_reading_then_resampling() -> None:
     sound = sines(44_100, 9.0, 2)
     data = encode(sound, 44_100, "wav", 32)

@@ -1,4 +1,4 @@
-"""Notation: pages of SVG that hold the notes; a text that brings the engraver down is an error, not an end."""
+"""Notation: pages of SVG that hold the notes; a text that brings the engraver down is an error."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def test_what_is_no_music_is_said_before_it_is_tried(monkeypatch: pytest.MonkeyP
     with pytest.raises(ValueError, match="width 10"):
         engrave(TUNE, width=10)
     monkeypatch.setattr(engraving, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="verovio: not installed.*pip install verovio"):
+    with pytest.raises(ValueError, match=r"verovio: not installed.*pip install verovio"):
         engrave(TUNE)

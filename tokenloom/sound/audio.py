@@ -62,13 +62,19 @@ def needed(package: str, what: str, install: str | None = None) -> Any:
 
 
 def read_audio(
-    source: Path | str | bytes, *, rate: int | None = None, mono: bool = False, longest_s: float = LONGEST_S
+    source: Path | str | bytes,
+    *,
+    rate: int | None = None,
+    mono: bool = False,
+    longest_s: float = LONGEST_S,
+    first_s: float | None = None,
 ) -> tuple[Samples, int]:
     """(samples (n, channels) float32, samples a second) of a file or its bytes.
 
     rate: resampled to it; mono: the mean of the channels, (n, 1); both while reading, so that an hour for a
-    recogniser needs no hour in stereo. Integers come as fractions of full scale, floats as they are. NotAudio
-    says what is wrong with the file; ValueError names a missing package.
+    recogniser needs no hour in stereo; first_s: no more than so many seconds of its beginning. Integers come as
+    fractions of full scale, floats as they are. NotAudio says what is wrong with the file; ValueError names a
+    missing package.
     """
     name = "the sound" if isinstance(source, bytes) else Path(source).name
     data = source if isinstance(source, bytes) else _file(Path(source))
@@ -98,11 +104,14 @@ def read_audio(
                 f"{name}: it holds more than {MOST_VALUES} values; give fewer channels or mono=True"
             )
         out.append(part)
+        if first_s is not None and seconds >= first_s:
+            break
     if stream is not None:
         out.append(stream.resample_chunk(np.zeros((0, out[0].shape[1]), np.float32), last=True))
     if not out:
         raise NotAudio(f"{name}: it holds no samples")
-    return np.concatenate(out), rate or found
+    rate = rate or found
+    return np.concatenate(out)[: None if first_s is None else round(first_s * rate)], rate
 
 
 def _file(path: Path) -> bytes:
