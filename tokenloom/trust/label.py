@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from tokenloom.trust import text as texts
+from tokenloom.trust.audio import label_sound
 from tokenloom.trust.fields import WORDS, BadMedia, Label
 from tokenloom.trust.jpeg import label_jpeg
 from tokenloom.trust.png import label_png
-from tokenloom.trust.verify import KINDS, Kind, as_text, inspect
+from tokenloom.trust.verify import KINDS, SOUNDS, Kind, as_text, inspect
 from tokenloom.trust.wav import label_wav
 from tokenloom.trust.webp import label_webp
 
@@ -43,11 +44,11 @@ def label(
 ) -> Labelled:
     """A work with its visible and hidden labels, read back; a labelled one keeps the label it has.
 
-    kind: png, webp, jpeg, wav, markdown, json or text. lang: en or zh, for the visible words. producer: the
-    operator's code, else TOKENLOOM_PRODUCER, else Tokenloom. produce_id: the work's own number, else from its
-    hash.
-    audible: whether sound gets the tones; visible: whether a picture gets the words. Raises BadMedia
-    (damaged data) or BadLabel (a value not allowed).
+    kind: png, webp, jpeg, wav, flac, ogg, mp3, markdown, json or text. lang: en or zh, for the visible words.
+    producer: the operator's code, else TOKENLOOM_PRODUCER, else Tokenloom. produce_id: the work's own
+    number, else from its hash. audible: whether a WAV gets the tones; other sounds get them before they are
+    encoded (`audio.with_rhythm`). visible: whether a picture gets the words. Raises BadMedia (damaged data)
+    or BadLabel (a value not allowed).
     """
     if lang not in WORDS:
         raise ValueError(f"lang is {lang!r}; allowed are {', '.join(WORDS)}")
@@ -58,6 +59,8 @@ def label(
         out = PICTURES[kind](raw, lang, visible=visible, **who)
     elif kind == "wav":
         out = label_wav(raw, audible=audible, **who)
+    elif kind in SOUNDS:
+        out = label_sound(raw, kind, **who)
     elif kind == "markdown":
         out = texts.label_markdown(as_text(raw), lang, **who).encode()
     elif kind == "json":

@@ -11,16 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tokenloom.trust import jpeg, png, text, wav, webp
+from tokenloom.trust import audio, jpeg, png, text, wav, webp
 from tokenloom.trust.fields import HASH, BadLabel, BadMedia, Label, parse_label
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Kind = Literal["png", "webp", "jpeg", "wav", "markdown", "json", "text"]
-BINARY = ("png", "webp", "jpeg", "wav")
+Kind = Literal["png", "webp", "jpeg", "wav", "flac", "ogg", "mp3", "markdown", "json", "text"]
+SOUNDS = ("wav", "flac", "ogg", "mp3")
+BINARY = ("png", "webp", "jpeg", *SOUNDS)
 KINDS: dict[str, Kind] = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
-KINDS |= {".wav": "wav", ".wave": "wav", ".md": "markdown"}
+KINDS |= {".wav": "wav", ".wave": "wav", ".flac": "flac", ".mp3": "mp3", ".md": "markdown"}
+KINDS |= {".ogg": "ogg", ".oga": "ogg", ".opus": "ogg"}
 KINDS |= {".markdown": "markdown", ".json": "json", ".txt": "text"}
 MAX_BYTES = 1 << 30
 LOSSY = 12
@@ -69,7 +71,7 @@ class Report:
                 said.append(f"hidden label ({found.where}) is not valid: {found.problem}")
         if not self.hidden:
             said.append("no hidden label")
-        word = "audible" if self.kind == "wav" else "visible"
+        word = "audible" if self.kind in SOUNDS else "visible"
         said.append(f"{word} label: {'found' if self.visible else 'not recognised'}")
         if self.content != "not stated":
             said.append(f"content: {self.content} since it was labelled")
@@ -86,6 +88,10 @@ def kind_of(data: bytes, name: str = "") -> Kind:
         return "jpeg"
     if data[:4] in (b"RIFF", b"RF64", b"BW64", b"RIFX"):
         return "wav"
+    if data.startswith((b"fLaC", b"OggS")):
+        return "flac" if data.startswith(b"fLaC") else "ogg"
+    if data.startswith((b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"\xff\xfa")):
+        return "mp3"
     kind = KINDS.get(Path(name).suffix.lower(), "text")
     if kind in BINARY:
         raise BadMedia(f"{name} is no {kind.upper()} file: its first bytes are others")
@@ -100,7 +106,7 @@ def as_text(data: bytes) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadMedia(
-            f"the file is neither PNG, WebP, JPEG nor WAV nor text in UTF-8 (byte {error.start})"
+            f"the file is no picture or sound that is known here, nor text in UTF-8 (byte {error.start})"
         ) from error
 
 
@@ -118,6 +124,9 @@ def inspect(data: bytes, kind: Kind, beside: str | None = None) -> Report:
     elif kind == "wav":
         found, stated = wav.hidden_in(data), wav.sound_hash(wav.chunks_of(data))
         seen = wav.sounds_label(data)
+    elif kind in SOUNDS:
+        found, stated = audio.hidden_in(data, kind), audio.sound_hash(data, kind)
+        seen = audio.sounds_label(data)
     else:
         words = as_text(data)
         found, stated = text.hidden_in(words, kind), text.text_hash(words, kind)
