@@ -55,10 +55,10 @@ class Voices:
         self._asked: set[str] = set()
 
     def do(self, kind: SoundWork, arguments: tuple[Any, ...], tell: Tell) -> None:
-        """Begins a work; `tell` is called in a later `poll`, for "hush" now.
+        """Begins a work; `tell` is called in a later `poll`, or now for "hush".
 
-        "speak": voice, Piece, speed, seed -> (rate, samples (n,) float32). "hear": id, folder, a file's bytes,
-        Ask -> Heard. "hush": id -> None, and that hearing ends with an error.
+        "speak": voice, Piece, speed, seed -> (rate, samples (n,) float32). "hear": id, folder, a file's
+        bytes, Ask -> Heard. "hush": id -> None, and that hearing ends with an error.
         """
         if kind == "hush":
             if arguments[0] in self._asked:

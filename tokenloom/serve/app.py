@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
 from tokenloom import __version__, hub
-from tokenloom.serve import dispatch, errors, images, openapi, pages, tasks
+from tokenloom.serve import audio, dispatch, errors, hearing, images, openapi, pages, tasks
 from tokenloom.serve.body import read_json
 from tokenloom.serve.bridge import ClientGone, Engine
 from tokenloom.serve.desk import Desk
@@ -24,6 +24,7 @@ from tokenloom.serve.keys import load_keys
 from tokenloom.serve.limits import Queue
 from tokenloom.serve.metrics import Metrics
 from tokenloom.serve.models import RETRY_S, Models, Place
+from tokenloom.serve.schema_audio import SpeechRequest, TranscriptionRequest, TranslationRequest
 from tokenloom.serve.schema_chat import ChatRequest
 from tokenloom.serve.schema_completions import CompletionRequest
 from tokenloom.serve.schema_images import EditRequest, ImagesRequest, VariationRequest
@@ -32,6 +33,7 @@ from tokenloom.serve.schema_responses import ResponsesRequest
 from tokenloom.serve.settings import Settings
 from tokenloom.serve.tasks import TaskRequest
 from tokenloom.serve.upstream import Upstream
+from tokenloom.sound.streams import MIME
 
 BODIES = (
     ChatRequest,
@@ -42,6 +44,9 @@ BODIES = (
     ImagesRequest,
     EditRequest,
     VariationRequest,
+    SpeechRequest,
+    TranscriptionRequest,
+    TranslationRequest,
 )
 DESCRIPTION = "OpenAI's API over models on this machine."
 
@@ -74,6 +79,7 @@ def create_app(
     _own_routes(app, desk)
     _openai_routes(app, desk)
     _picture_routes(app, desk)
+    _sound_routes(app, desk)
     pages.install(app, settings.studio, keys)
     openapi.install(app, BODIES)
     app.state.desk = desk
@@ -227,3 +233,50 @@ def _picture_routes(app: FastAPI, desk: Desk) -> None:
     async def varied(request: Request) -> Response:
         """Other pictures of what one shows."""
         return await images.variations(desk, request)
+
+
+def _sound_routes(app: FastAPI, desk: Desk) -> None:
+    asked = openapi.errors(*openapi.ASKED)
+    sound: dict[int | str, dict[str, Any]] = {
+        200: {
+            "description": "The sound, as it is made.",
+            "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in MIME.values()}
+            | {"text/event-stream": {"schema": openapi.EVENT}},
+        }
+    }
+
+    @app.get("/v1/audio/voices", responses=openapi.errors(*openapi.AUTH))
+    async def voices() -> Response:
+        """The voices that are here."""
+        return JSONResponse(await asyncio.to_thread(audio.voices_here))
+
+    @app.post(
+        "/v1/audio/speech",
+        responses={**sound, **asked},
+        openapi_extra=openapi.takes(SpeechRequest),
+        response_class=Response,
+    )
+    async def spoken(request: Request) -> Response:
+        """A text read aloud."""
+        return await audio.speech(desk, request, await read_json(request))
+
+    written: dict[int | str, dict[str, Any]] = {
+        200: {
+            "description": "What was said.",
+            "content": {"application/json": {"schema": {"type": "object"}}}
+            | {kind: {"schema": {"type": "string"}} for kind in hearing.PLAIN_TEXT.values()},
+        }
+    }
+    form = openapi.takes_form(TranscriptionRequest, "file")
+
+    @app.post("/v1/audio/transcriptions", responses={**written, **asked}, openapi_extra=form)
+    async def transcribed(request: Request) -> Response:
+        """A recording written down."""
+        return await hearing.transcriptions(desk, request)
+
+    form = openapi.takes_form(TranslationRequest, "file")
+
+    @app.post("/v1/audio/translations", responses={**written, **asked}, openapi_extra=form)
+    async def translated(request: Request) -> Response:
+        """A recording written down in English."""
+        return await hearing.translations(desk, request)

@@ -18,6 +18,8 @@ from tokenloom.sound.voices import Samples, Voice
 SPEEDS = (0.25, 4.0)
 SENTENCE_S, PARAGRAPH_S = 0.28, 0.65
 """Silence after a sentence and after a paragraph, at speed 1."""
+LAST_S = 0.1
+"""Silence after the last piece, at most."""
 LONGEST = 320
 """Characters of a piece: a longer sentence is cut after a comma, else between words."""
 EDGE_S = 0.04
@@ -288,9 +290,14 @@ def say(
 
 
 def _said(voice: Voice, pieces: Sequence[Piece], speed: float, seed: int) -> Iterator[tuple[Piece, Samples]]:
-    for number, piece in enumerate(pieces):
-        last = replace(piece, pause_s=min(piece.pause_s, 0.1)) if number == len(pieces) - 1 else piece
-        yield piece, utter(voice, last, speed, seed_of(seed, number))
+    for number, piece in enumerate(ending(pieces)):
+        yield piece, utter(voice, piece, speed, seed_of(seed, number))
+
+
+def ending(pieces: Sequence[Piece]) -> list[Piece]:
+    """The pieces with little silence after the last."""
+    last = pieces[-1]
+    return [*pieces[:-1], replace(last, pause_s=min(last.pause_s, LAST_S))]
 
 
 def unread(text: str, scripts: frozenset[str]) -> str:
