@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from random import Random
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from tokenloom.data.tune_set import Split
 from tokenloom.data.tunes import Tune
+from tokenloom.evals.ask import Pair, Progress, Scored
 from tokenloom.evals.music import (
     BEFORE,
     count_tunes,
@@ -22,6 +24,7 @@ from tokenloom.evals.music import (
     whole_bars,
     wishes,
 )
+from tokenloom.evals.score import StepScorer
 from tokenloom.sound.score import Note, Score, Track, transposed
 from tokenloom.tokens.music import MusicTokens, add_music
 from tokenloom.tokens.train import Plan, train_tokenizer
@@ -52,12 +55,13 @@ REAL = Split(
 )
 
 
-class Even:
+class Even(StepScorer):
     """A scorer to which all ids are equally likely."""
 
-    def score(self, pairs, progress=None):
-        from tokenloom.evals.ask import Scored
+    def __init__(self) -> None:
+        """Without a compute path."""
 
+    def score(self, pairs: Sequence[Pair], progress: Progress | None = None) -> list[Scored]:
         return [Scored(np.full(len(pair.continuation), -math.log(50)), False) for pair in pairs]
 
 
@@ -79,6 +83,7 @@ def test_real_tunes_are_judged_as_real(tokens: MusicTokens) -> None:
     found = judge(asked, made, REAL)
     assert found.key.value == found.metre.value == found.bars.value == 1
     assert found.key_of_real.value == 1
+    assert found.scale.value == 1
     assert found.pitches > 0.9
     assert found.durations == 1
     assert found.longest < 20

@@ -2,10 +2,10 @@
 
 Not a judgement of beauty. Foretelling is nats for each event of the bars, the head given, beside an n-gram
 model that is counted over the same events of the training tunes, each once. Of composed tunes: the share in
-the asked key (the likeliest of tokens.music_key, a profile that is right for only part of real tunes, too,
-which is stated beside it), in the asked metre, with the asked number of whole bars; the overlap of what
-pitches and durations they have with those of real tunes; and the longest run of notes that stands in a
-training tune, in whatever key.
+the asked key (the likeliest of tokens.music_key, which is not right for every real tune either: that is
+stated beside it), in the asked metre, with the asked number of whole bars; the overlap of what pitches and
+durations they have with those of real tunes; and the longest run of notes that stands in a training tune,
+in whatever key.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tokenloom.evals.score import StepScorer
 from tokenloom.sound.keys import fifths_of, pitch_class
 from tokenloom.sound.score import Score
 from tokenloom.tokens.music import MusicTokens
-from tokenloom.tokens.music_key import key_of
+from tokenloom.tokens.music_key import key_of, pitch_classes
 from tokenloom.tokens.music_walk import HEAD
 from tokenloom.tokens.music_wish import Wish
 
@@ -89,6 +89,9 @@ class Shares:
     key_of_real: Interval
     """Real tunes whose likeliest key is the written one."""
     signature_of_real: Interval
+    scale: Interval
+    """Share of the time in which a degree of the asked key's scale sounds."""
+    scale_of_real: Interval
     metre: Interval
     bars: Interval
     """There are as many whole bars as asked, each filled to its end and with a note."""
@@ -130,6 +133,8 @@ def judge(asked: Sequence[Wish], made: Sequence[Score], real: Split) -> Shares:
         key_by_chance=float(np.mean([_same(a, b) for a in found for b in wanted])),
         key_of_real=_share(map(_same, told, written)),
         signature_of_real=_share(map(_alike, told, written)),
+        scale=mean(list(map(_in_scale, made, wanted))),
+        scale_of_real=mean(list(map(_in_scale, held, written))),
         metre=_share(
             s.metres[0][1:] == w.metre and len(s.metres) == 1 for s, w in zip(made, asked, strict=True)
         ),
@@ -180,6 +185,13 @@ def _same(a: tuple[str, str], b: tuple[str, str]) -> bool:
 
 def _alike(a: tuple[str, str], b: tuple[str, str]) -> bool:
     return (fifths_of(*a) - fifths_of(*b)) % 12 == 0
+
+
+def _in_scale(score: Score, key: tuple[str, str]) -> float:
+    """A signature's seven pitch classes are a row of fifths, from a fifth below its major tonic."""
+    scale = {(7 * (fifths_of(*key) + step)) % 12 for step in range(-1, 6)}
+    sounding = pitch_classes(score)
+    return float(sum(sounding[number] for number in scale) / sounding.sum())
 
 
 def _share(held: Iterable[bool]) -> Interval:

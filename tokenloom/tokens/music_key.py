@@ -1,38 +1,39 @@
-"""Which key a melody is in, from how long each pitch class sounds and where the melody ends.
+"""Which key a melody is in, from how long each degree sounds and on which it ends.
 
-Not harmony, and not certain: a tune of five pitches fits several keys. The durations of the pitch classes,
-those of the last note counted again, are correlated with a profile of each mode turned to each tonic; the
-profiles of major and minor are Krumhansl and Kessler's, those of dorian and mixolydian are made of them by
-exchanging the degrees that differ (the sixth, the seventh).
-Source: Krumhansl 1990, Cognitive Foundations of Musical Pitch, table 2.1 and chapter 4.
+Not harmony, and not certain: keys written over tunes are no certainty themselves. A key's likelihood is that
+of the melody's degrees, of its last note, and of the mode; the tables are counted over 2,355 dance tunes and
+airs of the collections in data/tunes.py, those that are learned from. On their 114 held-out tunes the written
+key is found for 90 %, by Krumhansl and Kessler's profiles for 73 %.
+Source of the form: Temperley 2007, Music and Probability, chapter 4 (a key by Bayes' rule).
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from tokenloom.sound.keys import pitch_class
+from tokenloom.sound.keys import fifths_of, pitch_class
 from tokenloom.sound.score import Score
 from tokenloom.tokens.music_events import tonics_of
 
-_MAJOR = (6.35, 2.23, 3.48, 2.33, 4.38, 4.09, 2.52, 5.19, 2.39, 3.66, 2.29, 2.88)
-_MINOR = (6.33, 2.68, 3.52, 5.38, 2.60, 3.53, 2.54, 4.75, 3.98, 2.69, 3.34, 3.17)
-
-
-def _exchanged(profile: tuple[float, ...], a: int, b: int) -> tuple[float, ...]:
-    found = list(profile)
-    found[a], found[b] = found[b], found[a]
-    return tuple(found)
-
-
-PROFILES = {
-    "major": _MAJOR,
-    "minor": _MINOR,
-    "dorian": _exchanged(_MINOR, 8, 9),
-    "mixolydian": _exchanged(_MAJOR, 11, 10),
+DEGREES = {
+    "major": (260, 1, 131, 1, 162, 80, 3, 176, 1, 99, 4, 82),
+    "minor": (261, 1, 127, 138, 1, 110, 1, 169, 24, 15, 133, 19),
+    "dorian": (209, 1, 143, 86, 10, 135, 2, 169, 2, 72, 162, 7),
+    "mixolydian": (253, 2, 118, 6, 121, 111, 2, 171, 2, 119, 86, 9),
 }
-CLOSING = 2.0
-"""The last note counts this often again."""
+"""Thousandths of the time that each semitone above the tonic sounds."""
+LAST = {
+    "major": (797, 1, 50, 1, 17, 30, 1, 45, 1, 40, 1, 20),
+    "minor": (846, 2, 23, 34, 2, 27, 2, 12, 2, 2, 41, 9),
+    "dorian": (577, 13, 38, 64, 13, 90, 13, 13, 13, 38, 115, 13),
+    "mixolydian": (700, 11, 33, 11, 33, 56, 11, 33, 11, 11, 56, 33),
+}
+"""Thousandths of the tunes that end on each."""
+SHARE = {"major": 0.852, "minor": 0.118, "dorian": 0.014, "mixolydian": 0.017}
+NOTES = 20.0
+"""So many independent notes a tune's degrees count for: neighbours repeat one another."""
 
 
 def pitch_classes(score: Score) -> np.ndarray:
@@ -52,24 +53,21 @@ def key_of(score: Score) -> list[tuple[str, str]]:
     weights = pitch_classes(score)
     if not weights.any():
         raise ValueError("score: found no notes; allowed: at least one, to tell a key from")
-    last = max(
-        (note for track in score.tracks if not track.drums for note in track.notes), key=lambda n: n.start
-    )
-    weights[last.pitch % 12] += CLOSING * weights.mean()
-    weights = weights - weights.mean()
-    scores: dict[tuple[str, str], float] = {}
-    for mode, profile in PROFILES.items():
-        turned = np.array(profile) - np.mean(profile)
+    notes = [note for track in score.tracks if not track.drums for note in track.notes]
+    last = max(notes, key=lambda note: (note.start, -note.pitch)).pitch
+    weights = weights / weights.sum()
+    found: dict[tuple[str, str], float] = {}
+    for mode, degrees in DEGREES.items():
+        logs = np.log(np.array(degrees) / sum(degrees))
         for tonic in _tonics(mode):
-            shifted = np.roll(turned, pitch_class(tonic))
-            scores[tonic, mode] = float(weights @ shifted / np.linalg.norm(shifted))
-    return sorted(scores, key=lambda key: -scores[key])
+            at = pitch_class(tonic)
+            ending = math.log(LAST[mode][(last - at) % 12] / 1000)
+            found[tonic, mode] = NOTES * float(weights @ np.roll(logs, at)) + ending + math.log(SHARE[mode])
+    return sorted(found, key=lambda key: -found[key])
 
 
 def _tonics(mode: str) -> list[str]:
     """One spelling of each of the twelve."""
-    from tokenloom.sound.keys import fifths_of
-
     best: dict[int, str] = {}
     for tonic in sorted(tonics_of(mode), key=lambda tonic: abs(fifths_of(tonic, mode))):
         best.setdefault(pitch_class(tonic), tonic)
