@@ -71,10 +71,10 @@ def read_audio(
 ) -> tuple[Samples, int]:
     """(samples (n, channels) float32, samples a second) of a file or its bytes.
 
-    rate: resampled to it; mono: the mean of the channels, (n, 1); both while reading, so that an hour for a
-    recogniser needs no hour in stereo; first_s: no more than so many seconds of its beginning. Integers come as
-    fractions of full scale, floats as they are. NotAudio says what is wrong with the file; ValueError names a
-    missing package.
+    rate: resampled to it; mono: the mean of the channels, (n, 1); both while reading, so that an hour for
+    a recogniser needs no hour in stereo; first_s: no more than so many seconds of its beginning. Integers
+    come as fractions of full scale, floats as they are. NotAudio says what is wrong with the file; ValueError
+    names a missing package.
     """
     name = "the sound" if isinstance(source, bytes) else Path(source).name
     data = source if isinstance(source, bytes) else _file(Path(source))
