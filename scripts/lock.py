@@ -42,8 +42,8 @@ def write(path: Path, pins: dict[str, str], head: str) -> None:
 
 def main() -> None:
     root = Path(__file__).parent.parent
-    runtime = closure("tokenloom", {"data", "train", "eval"})
-    dev = closure("tokenloom", {"data", "train", "eval", "harness", "dev"})
+    runtime = closure("tokenloom", {"data", "train", "eval", "sound"})
+    dev = closure("tokenloom", {"data", "train", "eval", "sound", "harness", "dev"})
     for pins in (runtime, dev):
         pins.pop("tokenloom")
         for name in [n for n in pins if n == "torch" or n.startswith("nvidia-") or n == "triton"]:
