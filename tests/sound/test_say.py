@@ -38,6 +38,7 @@ def texts(text: str) -> list[str]:
     [
         ("Hello there. How are you?", 2),
         ("He met Mr. Wu vs. Dr. No at No. 10 in St. Louis. Then he left.", 2),
+        ("Aye—Mr. Stubb said so. (Dr. Wu too.)", 2),
         ("J. K. Rowling wrote it, e.g. in a cafe, i.e. there. Yes!", 2),
         ("It cost 3.50 dollars at 5 p.m. in the U.S. market.", 1),
         ('"Stop!" she cried. "Never," he said.', 2),
@@ -165,6 +166,7 @@ def test_a_document_type_is_refused_before_its_entities_grow() -> None:
         ("Cats, dogs etc. are pets, e.g. mine.", "Cats, dogs et cetera are pets, for example mine."),
         ("At No. 10, no. 11.", "At Number 10, number 11."),
         ("# Heading", "Heading"),
+        ("Upwards of L1,000,000 a year.", "Upwards of 1,000,000 pounds a year."),
         ("2 * 3 * 4 and snake_case_name", "2 * 3 * 4 and snake_case_name"),
     ],
 )

@@ -35,6 +35,8 @@ from tokenloom.sound.say import Piece, ending, pieces_of, seed_of
 from tokenloom.sound.streams import MIME, encoded
 from tokenloom.trust.wav import PCM, Format, rhythm
 
+AHEAD = 32
+"""Pieces of sound that are made ahead of a client that is slow to take them."""
 PCM_HZ = 24_000
 """OpenAI's rate of raw samples; other voices than the embedded one are brought to it."""
 OWN_NAMES = frozenset({"", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"})
@@ -93,24 +95,33 @@ async def speech(desk: Desk, http: HttpRequest, value: Mapping[str, Any]) -> Res
 
 
 async def _bytes(desk: Desk, job: Job) -> AsyncGenerator[bytes, None]:
-    """The encoded stream, as its sentences come."""
+    """The encoded stream: a sentence is sent while the next is being spoken."""
     with desk.queue.places(1):
         async with aclosing(_sentences(job)) as sentences:
             rate, first = await anext(sentences)
             encoder = _Encoder(job.body.kind, rate)
+            if job.body.label == "audible":
+                encoder.feed(_tones(rate))
+            encoder.feed(first)
+            feeding = asyncio.ensure_future(_feed(encoder, sentences))
             try:
-                if job.body.label == "audible":
-                    encoder.feed(_tones(rate))
-                encoder.feed(first)
-                async for _, samples in sentences:
-                    while (data := encoder.ready()) is not None:
-                        yield data
-                    encoder.feed(samples)
-                encoder.feed(None)
                 while data := await encoder.next():
                     yield data
+                await feeding
             finally:
-                encoder.feed(None)
+                feeding.cancel()
+                await asyncio.wait({feeding})
+
+
+async def _feed(encoder: _Encoder, sentences: AsyncGenerator[tuple[int, np.ndarray], None]) -> None:
+    """Hands on what is spoken, no faster than the client takes it."""
+    try:
+        async for _, samples in sentences:
+            encoder.feed(samples)
+            while encoder.waiting > AHEAD:
+                await asyncio.sleep(0.02)
+    finally:
+        encoder.feed(None)
 
 
 async def _sentences(job: Job) -> AsyncGenerator[tuple[int, np.ndarray], None]:
@@ -152,22 +163,21 @@ class _Encoder:
         """Mono samples at the voice's rate; None ends the stream, and does so again without effect."""
         self._in.put(None if samples is None else resample(samples, self._rate, self._stored))
 
-    def ready(self) -> bytes | None:
-        """What is there; None where nothing is."""
-        return None if self._out.empty() else self._got(self._out.get_nowait())
+    @property
+    def waiting(self) -> int:
+        """Pieces that are made and not yet taken."""
+        return self._out.qsize()
 
     async def next(self) -> bytes:
         """The next bytes; b"" at the end."""
-        return self._got(await self._out.get())
+        found = await self._out.get()
+        if isinstance(found, Exception):
+            raise ApiError(500, f"The sound could not be encoded: {found}")
+        return found
 
     def _given(self) -> Iterator[np.ndarray]:
         while (samples := self._in.get()) is not None:
             yield samples
-
-    def _got(self, found: bytes | Exception) -> bytes:
-        if isinstance(found, Exception):
-            raise ApiError(500, f"The sound could not be encoded: {found}")
-        return found
 
     def _run(self, stream: Iterator[bytes]) -> None:
         try:

@@ -15,6 +15,7 @@ _HAS_URL = re.compile(r"https?://|www\.", re.IGNORECASE)
 _MAIL = re.compile(r"\b([\w.+-]+)@((?:[\w-]+\.)+[a-z]{2,})\b", re.IGNORECASE)
 _VERSION = re.compile(r"(?<![\w.])[vV]?(\d+(?:\.\d+){2,})(?![\w.]*\d)")
 _LARGE = re.compile(r"(?<!\w)([$£€¥]?)(\d[\d,]*(?:\.\d+)?)\s?(bn|tn|mn|mio)\b")
+_OLD_POUNDS = re.compile(r"(?<!\w)L(\d[\d,]*(?:\.\d+)?)(?!\w)")
 _LARGE_WORDS = {"bn": "billion", "tn": "trillion", "mn": "million", "mio": "million"}
 _COINS = {"$": "dollars", "£": "pounds", "€": "euros", "¥": "yen"}
 _SHORT = {
@@ -48,6 +49,7 @@ def readable(text: str) -> str:
     text = _SHORTS.sub(lambda m: _short(m), text)
     text = _BCE.sub(lambda m: m[1].replace(".", ""), text)
     text = _LARGE.sub(_large, text)
+    text = _OLD_POUNDS.sub(r"\1 pounds", text)
     return _VERSION.sub(lambda m: m[1].replace(".", " point "), text).strip()
 
 

@@ -81,8 +81,8 @@ def open_voice(folder: Path, which: str) -> KokoroVoice:
     model, voices = _files(folder)
     if model is None or voices is None:
         raise NoVoice(
-            f"voice: kokoro:{which} needs kokoro*.onnx and voices*.bin in {folder}; fetch both from those who "
-            "made them"
+            f"voice: kokoro:{which} needs kokoro*.onnx and voices*.bin in {folder}; fetch both from those "
+            "who made them"
         )
     names = _names(voices)
     if which not in names:

@@ -29,6 +29,7 @@ PIECES_MOST = 100_000
 _PARAGRAPH = re.compile(r"\n\s*\n|\r\n\s*\r\n|[\u2028\u2029\f]")
 _END = re.compile(r"(?:[.!?…]+[\"'”’)\]]*(?=\s)|[。！？…]+[”’』」）]*)\s*")
 _CLAUSE = re.compile(r"(?<=[,;:—，；：、])\s*")
+_LAST = re.compile(r"[^\W\d_]+(?:\.[^\W\d_]+)*$|\d+$")
 _BEFORE_NAME = frozenset(
     [
         "mr",
@@ -204,7 +205,8 @@ def _ends(text: str, stop: int, after: int) -> bool:
     """Whether the marks at `stop` end a sentence, going by the word before and what comes after."""
     if text[stop] != ".":
         return not text[after].islower()
-    word = text[max(text.rfind(" ", 0, stop), text.rfind("\n", 0, stop)) + 1 : stop].lstrip("(\"“'‘[").lower()
+    last = _LAST.search(text, max(stop - 40, 0), stop)
+    word = last[0].lower() if last else ""
     following = text[after]
     if following.islower() or following in ",;:":
         return False

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,9 +149,16 @@ def onnx_session(path: Path, what: str) -> Session:
         session: Session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-    except (onnxruntime.capi.onnxruntime_pybind11_state.Fail, RuntimeError, ValueError) as error:
+    except (*_onnx_errors(onnxruntime), RuntimeError, ValueError) as error:
         raise ValueError(f"{path.name}: it cannot be read as a voice ({str(error)[:200]})") from error
     return session
+
+
+def _onnx_errors(onnxruntime: Any) -> tuple[type[Exception], ...]:
+    """What it raises for a file that is no network; its errors have no class in common but Exception."""
+    state = onnxruntime.capi.onnxruntime_pybind11_state
+    names = ("Fail", "InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NoSuchFile", "NotImplemented")
+    return tuple(getattr(state, name) for name in names)
 
 
 class Session(Protocol):
