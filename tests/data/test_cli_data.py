@@ -101,6 +101,14 @@ def test_prepare_from_a_recipe(source: Path, tmp_path: Path) -> None:
     assert "report.md has examples" in output
 
 
+def test_a_preset_that_drops_most_names_the_other(source: Path, tmp_path: Path) -> None:
+    source.write_text(json.dumps({"text": ENGLISH}) + "\n" + '{"text": "Buy now!"}\n' * 2, encoding="utf-8")
+    output = run("prepare", str(source), "-o", str(tmp_path / "web"), "--workers", "1")
+    assert "Less than half is left. For one's own writing the preset is: --preset trusted" in output
+    output = run("prepare", str(source), "-o", str(tmp_path / "own"), "--workers", "1", "--preset", "trusted")
+    assert "--preset" not in output
+
+
 def test_prepare_from_a_pipe(tmp_path: Path) -> None:
     out = tmp_path / "set"
     run(
@@ -125,6 +133,7 @@ def test_prepare_from_a_pipe(tmp_path: Path) -> None:
         (["prepare", "x.txt"], "out: is missing"),
         (["prepare", "-o", "x"], "paths: is missing"),
         (["prepare", "no-such.txt", "-o", "x"], "no-such.txt"),
+        (["prepare", "x", "-o", "y", "--tokenizer", "no-such"], "tokenizer: nothing at no-such"),
         (["prepare", "x", "-o", "y", "--workers", "0"], "workers: found 0; allowed is 1 or more"),
         (["prepare", "x", "-o", "y", "--keep-out", "quiz"], "--keep-out: found 'quiz'; allowed is name=file"),
         (["prepare", "x", "-o", "y", "--set", "clean.gofer=1"], "did you mean gopher"),

@@ -40,7 +40,7 @@ def test_bad_lines_of_every_kind(tmp_path: Path) -> None:
     said = heard.reasons(tmp_path)
     assert [line.split(" ")[0] for line in said] == [f"a.jsonl:{n}:" for n in range(2, 15)]
     expected = [
-        "Unterminated string starting at at column 10", "it is not UTF-8: byte 0xe9 at column 14",
+        "Unterminated string starting at column 10", "it is not UTF-8: byte 0xe9 at column 14",
         "it has no field 'text'; its fields are: body", "field 'text' is a number; wanted a text",
         "field 'text' is null", "field 'text' is a list", "it holds null bytes", "it holds null bytes",
         "half of a surrogate pair", "the text is empty", "found a list; wanted an object or a text",

@@ -59,7 +59,7 @@ def test_several_encodings_in_one_set_are_reported(tmp_path: Path) -> None:
     (tmp_path / "c.txt").write_bytes(ENGLISH.encode())
     heard = listen(tmp_path)
     assert heard.texts[0] == heard.texts[1]
-    assert heard.notes[-1] == "mixed encodings: 2 files utf-8, 1 files gb18030"
+    assert heard.notes[-1] == "mixed encodings: utf-8 2, gb18030 1"
 
 
 def test_several_encodings_in_one_file_are_reported_line_by_line(tmp_path: Path) -> None:
@@ -85,6 +85,12 @@ def test_an_encoding_asked_for_is_held_to(tmp_path: Path) -> None:
 
 def test_half_a_character_at_the_end_of_the_head_is_none_of_another_encoding() -> None:
     assert detect(("a" + "文" * 50_000).encode()[:100_000]) == "utf-8"
+
+
+def test_a_broken_byte_in_one_long_line_does_not_make_another_encoding() -> None:
+    paragraph = SIMPLIFIED.replace("\n", "")
+    assert detect(f"{ENGLISH}{paragraph}".encode() + b"\xff\xe4\xbd " + paragraph.encode()) == "utf-8"
+    assert detect((SIMPLIFIED * 20).replace("\n", "").encode("gb18030")) == "gb18030"
 
 
 def test_wide_text_that_is_cut_or_broken(tmp_path: Path) -> None:

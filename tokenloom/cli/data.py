@@ -189,8 +189,10 @@ def _tell(made: Made, as_json: bool) -> None:
     show(made.report, console)
     for name, shards in made.shards.items():
         console.print(f"Tokens of {name}: {shards.n_tokens:,} in {shards.n_documents:,} documents")
-    if not made.report.documents_out:
-        console.print("No document is left. For one's own writing the preset is: --preset trusted")
+    out = made.report.documents_out
+    if 2 * out < made.report.documents_in and "gopher" in made.report.steps:  # quality was judged
+        left = "Less than half" if out else "No document"
+        console.print(f"{left} is left. For one's own writing the preset is: --preset trusted")
     typer.echo(f"The set is in {made.folder}; {made.folder / 'report.md'} has examples of what was dropped.")
 
 

@@ -115,7 +115,7 @@ def detect(head: bytes) -> str:
     # A few broken lines do not make another encoding of a file that is UTF-8 elsewhere.
     high = [line for line in head.split(b"\n") if _HIGH.search(line)]
     whole = sum(_is_utf8(line) for line in high[:-1] or high)
-    if 2 * whole >= len(high):
+    if 2 * whole >= len(high) or _mostly_utf8(head):
         return "utf-8"
     return _guess(b"\n".join(high)[:SHOWN_TO_DETECT])
 
@@ -127,6 +127,14 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _mostly_utf8(data: bytes) -> bool:
+    """Whether nearly all high bytes make characters of three or four, which no other encoding does by chance:
+    a broken one in a long line does not make the file another's."""
+    text = data.decode("utf-8", "ignore")
+    good = sum(len(character.encode()) for character in text if character > "\u07ff")
+    return good > 9 * (sum(byte > 0x7F for byte in data) - good)
 
 
 def _wide(head: bytes) -> str:

@@ -39,7 +39,10 @@ FIELDS: Mapping[str, type] = {
 def read_manifest(path: Path) -> dict[str, Any]:
     """A manifest whose fields are there and of their kinds."""
     if not path.is_file():
-        raise BadShards(f"{path}: missing; allowed: a folder of shards, as `loom data` writes it")
+        raise BadShards(
+            f"{path}: missing; allowed: a folder of shards, as `loom data prepare --tokenizer` writes it "
+            "(SET/shards/train)"
+        )
     try:
         found = json.loads(path.read_text("utf-8"))
     except ValueError as error:

@@ -99,7 +99,9 @@ def _finished(folder: Path, identity: dict[str, str]) -> Report | None:
         return None
     report = read_report(folder)
     if report.identity != identity:
-        raise FileExistsError(f"folder: {folder} holds a set made otherwise; name another place")
+        raise FileExistsError(
+            f"{folder} holds a set made otherwise (other text or settings); delete it or name another place"
+        )
     return report
 
 

@@ -119,7 +119,7 @@ def all_rows(
                 yield item
     if how.seen and len(how.seen) > 1:
         counts = sorted(how.seen.items(), key=lambda pair: -pair[1])
-        how.note("mixed encodings: " + ", ".join(f"{count} files {name}" for name, count in counts))
+        how.note("mixed encodings: " + ", ".join(f"{name} {count}" for name, count in counts))
 
 
 def _records(

@@ -190,7 +190,7 @@ def _summary(report: Report) -> Iterable[str]:
     out = report.documents_out / report.documents_in if report.documents_in else 0.0
     yield f"- Read: {report.documents_in:,} documents, {_size(report.characters_in, report.bytes_in)}"
     yield f"- Stay: {report.documents_out:,} ({out:.1%}), {_size(report.characters_out, report.bytes_out)}"
-    yield f"- Held out: {report.held_out:,} documents"
+    yield f"- Held out: {report.held_out:,} document{'' if report.held_out == 1 else 's'}"
     languages = sorted(report.languages.items(), key=lambda pair: -pair[1]["documents"])
     yield "- Languages: " + (", ".join(f"{k} {v['documents']:,}" for k, v in languages) or "not identified")
     yield "- Private data taken out: " + (_counts(report.scrubbed) or "none")

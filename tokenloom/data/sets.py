@@ -89,9 +89,9 @@ def recipe_of(values: Mapping[str, Any], changes: Sequence[str] = ()) -> Recipe:
     for name in table:
         if name not in known:
             raise ValueError(f"{name}: no such setting; {allowed(name, list(known))}")
-    for name in ("paths", "out"):
+    for name, given in (("paths", "files or folders"), ("out", "--out")):
         if not table.get(name):
-            raise ValueError(f"{name}: is missing; a recipe names it")
+            raise ValueError(f"{name}: is missing; {given} on the command line, or {name} in a recipe")
     made: dict[str, Any] = {}
     for name, value in table.items():
         made[name] = clean_settings(_table(name, value)) if name == "clean" else _plain(name, value)
@@ -113,6 +113,11 @@ def make_set(recipe: Recipe, listeners: Listeners | None = None) -> Made:
     if recipe.tokenizer:  # what is wrong with it is said before the long work
         from tokenloom.tokens.text import load_tokenizer
 
+        if not Path(recipe.tokenizer).exists():
+            raise ValueError(
+                f"tokenizer: nothing at {recipe.tokenizer}; allowed: a tokenizer's folder "
+                "(`loom tokenizer train` makes one)"
+            )
         load_tokenizer(recipe.tokenizer)
     sources = find_sources(recipe.paths, lambda note: None, online)
     sets = evaluations(recipe.clean.contamination, online=online) if recipe.clean.contamination else ()

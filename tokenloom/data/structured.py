@@ -38,7 +38,7 @@ def _json_line(file: File, line: Line) -> Item:
     try:
         return Row(json.loads(line.text), place)
     except json.JSONDecodeError as error:
-        return BadRecord(place, f"it is not JSON: {error.msg} at column {error.colno}")
+        return BadRecord(place, f"it is not JSON: {error.msg.removesuffix(' at')} at column {error.colno}")
     except (ValueError, RecursionError) as error:
         return BadRecord(place, f"it is not JSON: {error}")
 
@@ -141,7 +141,7 @@ class _JsonSource:
             except json.JSONDecodeError as error:
                 cut = error.msg.startswith("Unterminated") or error.pos > len(self._text) - 64
                 if not cut or not self._more():
-                    raise _NotJson(f"it is not JSON: {error.msg}") from error
+                    raise _NotJson(f"it is not JSON: {error.msg.removesuffix(' at')}") from error
             except (ValueError, RecursionError) as error:
                 raise _NotJson(f"it is not JSON: {error}") from error
             else:
@@ -264,7 +264,7 @@ def check_columns(where: str, found: list[str], wanted: tuple[str, ...]) -> None
     if missing := [name for name in wanted if name not in found and name.split(".")[0] not in found]:
         raise DataError(
             f"{where} has no column {', '.join(map(repr, missing))}; its columns are: {', '.join(found)}. "
-            "Name the one that holds the text"
+            "Name the one that holds the text (--text-field)"
         )
 
 
