@@ -60,9 +60,18 @@ def test_a_run_without_resume_is_said(tmp_path: Path) -> None:
 def test_the_command_takes_a_name_and_reads_its_data_from_the_folder_it_is_called_in(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["train", "poet", "--dry"])
     assert isinstance(done.exception, (ValueError, OSError))
-    assert "poems/tokenizer" in str(done.exception)
+    assert f"poems/tokenizer is not there; the head of {FOLDER / 'poet.toml'} says" in str(done.exception)
     done = CliRunner().invoke(app, ["train", "poets"])
     assert isinstance(done.exception, ValueError)
     assert "nothing at poets" in str(done.exception)
     done = CliRunner().invoke(app, ["train", str(FOLDER / "poet.toml"), "--set", "run.steps=x"])
     assert "run.steps" in str(done.exception)
+
+
+def test_what_is_no_run_is_not_gone_on_with(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text('name = "own"')
+    (tmp_path / "run").mkdir()
+    for asked, found in (("my.toml", "a file"), ("run", "a folder without recipe.toml"), ("no", "nothing")):
+        done = CliRunner().invoke(app, ["train", asked, "--resume"])
+        assert isinstance(done.exception, ValueError)
+        assert f"--resume: {asked} is {found}; allowed: the folder of a run" in str(done.exception)

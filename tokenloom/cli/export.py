@@ -59,7 +59,7 @@ def gguf(
         )
     for note in (*done.notes, *lost):
         typer.echo(f"Note: {note}")
-    typer.echo(f"{done.path} is written: {done.size / 1e6:,.0f} MB in {done.kind}")
+    typer.echo(f"{done.path} is written: {_megabytes(done.size)} in {done.kind}")
 
 
 @app.command("hub")
@@ -87,7 +87,7 @@ def hub_folder(
         progress(1, 2)
         save_model(weights, out, files=files, dtype=dtype, overwrite=force)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
-    typer.echo(f"{out} is written: {size / 1e6:,.0f} MB in {dtype}")
+    typer.echo(f"{out} is written: {_megabytes(size)} in {dtype}")
 
 
 def _opened(found: Found, dtype: str) -> tuple[Any, dict[str, str]]:
@@ -103,6 +103,10 @@ def _opened(found: Found, dtype: str) -> tuple[Any, dict[str, str]]:
     ends = tuple(dict.fromkeys((*tokenizer.eos_ids, *model.config.eos_ids)))
     model.config = dataclasses.replace(model.config, eos_ids=ends)
     return model, tokenizer_files(tokenizer)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB" if size >= 10e6 else f"{size / 1e6:.2g} MB"
 
 
 def _plain(found: Found) -> str:

@@ -54,21 +54,26 @@ def train(
     from rich.console import Console
 
     from tokenloom.config import read_recipe
-    from tokenloom.train.execute import resumed
-    from tokenloom.train.execute import train as run
-    from tokenloom.train.kinds import assembled
     from tokenloom.train.recipe import Recipe
     from tokenloom.train.shipped import recipe_file
 
     if resume:
         if changes:
             raise ValueError("--set: a resumed run keeps its recipe; start a new one to change it")
-        folder: Path | None = Path(recipe)
-        asked = resumed(Path(recipe), {"minutes": minutes})
-    else:
+        folder: Path | None = _run_folder(recipe)
+        asked = None
+    else:  # a misspelt key is said before PyTorch is loaded, which takes seconds
         folder = None
         added = [f"run.minutes={minutes}"] if minutes else []
-        asked = read_recipe(Recipe, recipe_file(recipe), [*(changes or []), *added])
+        file = recipe_file(recipe)
+        asked = read_recipe(Recipe, file, [*(changes or []), *added])
+        if not Path(recipe).is_file():
+            _check_data_is_made(asked, file)
+    from tokenloom.train.execute import resumed
+    from tokenloom.train.execute import train as run
+    from tokenloom.train.kinds import assembled
+
+    asked = asked or resumed(Path(recipe), {"minutes": minutes})
     if find_rate:
         _find_rate(asked, find_rate)
         return
@@ -83,6 +88,24 @@ def train(
         typer.echo(f"Done: {place} ({outcome.step} steps{'; ' + last if last else ''}).")
     else:
         typer.echo(f"Stopped ({outcome.why}) at step {outcome.step}; go on with: loom train {place} --resume")
+
+
+def _run_folder(asked: str) -> Path:
+    """The folder of a run to go on with; ValueError where it is none."""
+    folder = Path(asked)
+    if (folder / "recipe.toml").is_file():
+        return folder
+    found = "a file" if folder.is_file() else "a folder without recipe.toml" if folder.is_dir() else "nothing"
+    raise ValueError(
+        f"--resume: {asked} is {found}; allowed: the folder of a run, as `loom train` said it when it stopped"
+    )
+
+
+def _check_data_is_made(recipe: Recipe, file: Path) -> None:
+    """ValueError where a recipe that comes along finds no data, naming the place that says how it is made."""
+    for place in (recipe.model.tokenizer, *recipe.data.train):
+        if place and not Path(place).exists():
+            raise ValueError(f"{place} is not there; the head of {file} says how it is made")
 
 
 def _compared(real: np.ndarray, made: np.ndarray) -> dict[str, float]:

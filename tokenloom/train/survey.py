@@ -60,7 +60,7 @@ class Survey:
             "weights": f"{self.weights:,}"
             + (f", {self.trained:,} trained" if self.trained != self.weights else ""),
             "data": f"{self.documents:,} documents, {self.ids:,} ids, rows {self.filled:.1%} full",
-            "run": f"{self.steps:,} steps of {self.batch_tokens:,} ids ({self.epochs:.2g} times the data)",
+            "run": f"{self.steps:,} steps of {self.batch_tokens:,} ids ({_times(self.epochs)} the data)",
             "learning rate": f"{self.lr:.3g}",
             "memory": f"about {self.memory.peak / 1e9:.1f} GB, {self.memory.resume / 1e9:.1f} GB to resume",
             "time": f"about {self.seconds / 60:.0f} min"
@@ -70,6 +70,10 @@ class Survey:
         for name, value in facts.items():
             rows.add_row(f"[bold]{name}[/bold]", value)
         return rows if self.preflight is None else Group(self.preflight.table(), rows)
+
+
+def _times(epochs: float) -> str:
+    return f"{epochs:,.0f} times" if epochs >= 10 else f"{epochs:.2g} times"
 
 
 def surveyed(parts: Parts) -> Survey:
