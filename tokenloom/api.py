@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 
 from tokenloom import hub
 from tokenloom.engine.request import Constraint, Delta, Request, Sampling, TokenLogprob, Usage
+from tokenloom.hub.pipeline import has_pipeline
 from tokenloom.step import Range, Row
 from tokenloom.tokens.chat import encode_chat
 from tokenloom.tokens.stream import TextStream
@@ -26,7 +27,7 @@ from tokenloom.tokens.text import Tokenizer, load_tokenizer
 if TYPE_CHECKING:
     import numpy as np
 
-    from tokenloom.api_pictures import Picture, Pictures
+    from tokenloom.api_pictures import Diffusion, Picture, Pictures
     from tokenloom.engine.core import Core
     from tokenloom.tasks.pictures import Described
 
@@ -451,7 +452,8 @@ def load(
 
     A catalogue or Hub name that is not here yet is fetched first (`progress` is told bytes done and in all).
     dtype: auto, float32, bfloat16 or float16; device: auto, cpu, cuda. slots: sequences that run together.
-    adapters: {name: folder of a LoRA adapter}, chosen per request.
+    adapters: {name: folder of a LoRA adapter}, chosen per request. A folder of diffusers is loaded with
+    `load_diffusion`.
     """
     from tokenloom.engine.load import open_core
 
@@ -459,6 +461,32 @@ def load(
         found = hub.find(str(name))
     except hub.NotInstalled:
         found = hub.pull(str(name), progress)
+    if has_pipeline(found.path):
+        raise ValueError(
+            f"model: {found.name} is a diffusion model, which writes no text; load it with "
+            "tokenloom.api.load_diffusion, or ask it with `loom draw` and `loom edit`"
+        )
     options: dict[str, Any] = {} if slots is None else {"n_slots": slots}
     core = open_core(found.path, dtype=dtype, device=device, adapters=dict(adapters or {}), **options)
     return Model(found.name, found.path, core, load_tokenizer(found.path))
+
+
+def load_diffusion(
+    name: str | Path,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    progress: Callable[[int, int | None], None] | None = None,
+) -> Diffusion:
+    """Loads a diffusion model: a Hub name or a folder of the diffusers library, as `load` does others.
+
+    dtype: auto is bfloat16 on CUDA and float32 elsewhere. ValueError where diffusers is missing; the message
+    says how it is installed.
+    """
+    from tokenloom.api_pictures import Diffusion
+
+    try:
+        found = hub.find(str(name))
+    except hub.NotInstalled:
+        found = hub.pull(str(name), progress)
+    return Diffusion(found.name, found.path, dtype=dtype, device=device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,9 @@ import typer
 
 if TYPE_CHECKING:
     from tokenloom.api import Model
-    from tokenloom.api_pictures import Picture
+    from tokenloom.api_pictures import Diffusion, Picture
+    from tokenloom.engine.diffusion import Stroke
+    from tokenloom.hub import Found
 
 PAINTER = "painter"
 
@@ -45,7 +48,29 @@ BestOf = Annotated[
     int, typer.Option(help="Draw so many candidates for each picture and let the judge choose.", min=1)
 ]
 Size = Annotated[
-    int, typer.Option(help="Pixels along a side of the file, 64 to 1024; under 256 the label stands below.")
+    str | None,
+    typer.Option(
+        help="Pixels along a side of the file, 64 to 1024, else 512; under 256 the label stands below. Of a "
+        "diffusion model also width x height, as 768x512: multiples of 8, else the size that it learned.",
+        show_default=False,
+    ),
+]
+Steps = Annotated[
+    int | None,
+    typer.Option(help="Steps from noise to the picture; of a diffusion model.", min=1, show_default=False),
+]
+Negative = Annotated[
+    str | None,
+    typer.Option(
+        help="What the picture shall not show; of a diffusion model.",
+        show_default=False,
+    ),
+]
+Strength = Annotated[
+    float | None,
+    typer.Option(
+        help="How far from the given picture, above 0 to 1; of a diffusion model.", show_default=False
+    ),
 ]
 Output = Annotated[
     Path | None,
@@ -84,7 +109,9 @@ def draw(
     temperature: Temperature = None,
     top_k: TopK = None,
     best_of: BestOf = 1,
-    size: Size = 512,
+    steps: Steps = None,
+    negative: Negative = None,
+    size: Size = None,
     output: Output = None,
     model: Name = PAINTER,
     lang: Lang = None,
@@ -93,11 +120,12 @@ def draw(
     device: Device = "auto",
 ) -> None:
     """Draw pictures from words: `loom draw "a red fox" --style fluent -n 4 -o fox.png`."""
-    wish = _wish(n, seed, best_of, guidance, temperature, top_k)
+    wish = _wish(n, seed, best_of, guidance, temperature, top_k, steps, negative)
     files = _files(output, Path("drawing.png"), n)
-    _check(size, lang, style)
+    shape, spoken = _shape(size), _check(lang)
+    wish |= _own(model, shape, style)
     with _load(model, dtype, device) as loaded:
-        _deliver(loaded.draw(prompt, style=style, **wish), files, size, lang, as_json)
+        _deliver(loaded.draw(prompt, style=style, **wish), files, _side(shape), spoken, as_json)
 
 
 def edit(
@@ -118,7 +146,10 @@ def edit(
     temperature: Temperature = None,
     top_k: TopK = None,
     best_of: BestOf = 1,
-    size: Size = 512,
+    steps: Steps = None,
+    negative: Negative = None,
+    strength: Strength = None,
+    size: Size = None,
     fit: Fit = "pad",
     output: Output = None,
     model: Name = PAINTER,
@@ -127,32 +158,46 @@ def edit(
     dtype: Dtype = "auto",
     device: Device = "auto",
 ) -> None:
-    """Draw a part of a picture anew: `loom edit in.png --mask mask.png "with a hat"`. The rest stays."""
+    """Draw a part of a picture anew: `loom edit in.png --mask mask.png "with a hat"`. The rest stays.
+
+    A diffusion model draws the whole anew, from the picture and the words, where nothing is marked.
+    """
     from tokenloom.tasks.pictures_in import open_picture, own_mask, read_mask, read_picture
 
-    wish = _wish(n, seed, best_of, guidance, temperature, top_k)
+    wish = _wish(n, seed, best_of, guidance, temperature, top_k, steps, negative, strength)
     files = _files(output, image.with_name(f"{image.stem}-edit.png"), n)
-    _check(size, lang, style, fit)
+    shape, spoken = _shape(size), _check(lang, fit)
     source, marks = read_picture(image), None if mask is None else read_picture(mask)
     opened = open_picture(source, str(image))  # wrong pictures are said before the model loads
-    if marks is None:
-        own_mask(opened, "--mask")
-    else:
+    if marks is not None:
         read_mask(marks, opened, str(mask))
+    elif not _diffuses(model):
+        own_mask(opened, "--mask")
+    wish |= _own(model, shape, style)
     with _load(model, dtype, device) as loaded:
-        drawn = loaded.edit(source, prompt, mask=marks, style=style, fit=fit, size=size, **wish)
-        _deliver(drawn, files, size, lang, as_json)
+        drawn = loaded.pictures.edit(
+            source, prompt, mask=marks, style=style, fit=fit, size=wish.pop("size", _side(shape)), **wish
+        )
+        _deliver(drawn, files, _side(shape), spoken, as_json)
 
 
 def restyle(
     image: Image,
-    style: Annotated[str, typer.Option(help="The style: fluent, noto, twemoji or clipart.")],
+    style: Annotated[
+        str,
+        typer.Option(
+            help="The style: fluent, noto, twemoji or clipart; a diffusion model takes any words for it."
+        ),
+    ],
     n: Count = 1,
     seed: Seed = None,
     guidance: Guidance = None,
     temperature: Temperature = None,
     top_k: TopK = None,
-    size: Size = 512,
+    steps: Steps = None,
+    negative: Negative = None,
+    strength: Strength = None,
+    size: Size = None,
     fit: Fit = "pad",
     output: Output = None,
     model: Name = PAINTER,
@@ -164,13 +209,15 @@ def restyle(
     """Draw a picture again in another style: `loom restyle in.png --style twemoji`."""
     from tokenloom.tasks.pictures_in import open_picture, read_picture
 
-    wish = _wish(n, seed, 1, guidance, temperature, top_k)
-    _check(size, lang, style, fit)
-    files = _files(output, image.with_name(f"{image.stem}-{style}.png"), n)
+    wish = _wish(n, seed, 1, guidance, temperature, top_k, steps, negative, strength)
+    shape, spoken = _shape(size), _check(lang, fit)
+    diffuses = _diffuses(model)
+    wish |= _own(model, shape, None if diffuses else style)
+    files = _files(output, image.with_name(f"{image.stem}-{'style' if diffuses else style}.png"), n)
     source = read_picture(image)
     open_picture(source, str(image))
     with _load(model, dtype, device) as loaded:
-        _deliver(loaded.restyle(source, style, fit=fit, **wish), files, size, lang, as_json)
+        _deliver(loaded.restyle(source, style, fit=fit, **wish), files, _side(shape), spoken, as_json)
 
 
 def describe(
@@ -189,11 +236,11 @@ def describe(
     """Say what a picture shows, in English or Chinese: `loom describe in.png --lang zh`."""
     from tokenloom.tasks.pictures_in import open_picture, read_picture
 
-    spoken = _check(64, lang, None, fit)
+    spoken = _check(lang, fit)
     source = read_picture(image)
     open_picture(source, str(image))
     with _load(model, dtype, device) as loaded:
-        found = loaded.describe(source, spoken, fit=fit, temperature=temperature, seed=seed)
+        found = loaded.pictures.describe(source, lang=spoken, fit=fit, temperature=temperature, seed=seed)
     if as_json:
         print(json.dumps({"text": found.text, "lang": spoken, "seed": found.seed}, ensure_ascii=False))
     else:
@@ -207,26 +254,76 @@ def _wish(
     guidance: float | None,
     temperature: float | None,
     top_k: int | None,
+    steps: int | None = None,
+    negative: str | None = None,
+    strength: float | None = None,
 ) -> dict[str, Any]:
     """The options as api_pictures takes them, checked before anything loads."""
     from tokenloom.tasks.pictures import Wish
 
     wish = {"n": n, "seed": seed, "best_of": best_of, "guidance": guidance}
-    wish |= {"temperature": temperature, "top_k": top_k}
+    wish |= {"temperature": temperature, "top_k": top_k, "steps": steps, "strength": strength}
     Wish(**wish)  # type: ignore[arg-type]
-    return wish
+    return wish if negative is None else {**wish, "negative": negative}
 
 
-def _check(size: int, lang: str | None, style: str | None, fit: str = "pad") -> str:
+def _shape(size: str | None) -> tuple[int, int] | None:
+    """Width and height of --size; ValueError for what names none."""
+    if size is None:
+        return None
+    found = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", size)
+    if not found:
+        raise ValueError(f"size: found {size!r}; allowed: pixels along a side, as 512, or 768x512")
+    return int(found[1]), int(found[2] or found[1])
+
+
+def _side(shape: tuple[int, int] | None) -> int:
+    """Pixels along a side of what is delivered of a model that draws squares."""
+    from tokenloom.tasks.pictures_out import SIZE
+
+    return SIZE if shape is None else shape[0]
+
+
+def _own(model: str, shape: tuple[int, int] | None, style: str | None) -> dict[str, Any]:
+    """The size as a diffusion model takes it. ValueError for a size or style that another has not."""
+    from tokenloom.tasks.pictures import check_style
+    from tokenloom.tasks.pictures_out import check_size
+
+    if _diffuses(model):
+        return {} if shape is None else {"size": shape}
+    check_style(style)
+    check_size(_side(shape))
+    if shape is not None and shape[0] != shape[1]:
+        raise ValueError("size: found {}x{}; pictures of this model are square".format(*shape))
+    return {}
+
+
+def _diffuses(model: str) -> bool:
+    """Whether it is a diffusion model."""
+    from tokenloom.hub.pipeline import has_pipeline
+
+    return has_pipeline(_found(model).path)
+
+
+def _found(name: str) -> Found:
+    """The model; one that is not here yet is fetched under a progress bar."""
+    from tokenloom import hub
+
+    try:
+        return hub.find(name)
+    except hub.NotInstalled:
+        from tokenloom.cli.models import pull
+
+        pull(name)
+        return hub.find(name)
+
+
+def _check(lang: str | None, fit: str = "pad") -> str:
     """ValueError names the option at fault; answers the language."""
     from tokenloom.tasks.declare import LANGS
-    from tokenloom.tasks.pictures import check_style
     from tokenloom.tasks.pictures_in import check_fit
-    from tokenloom.tasks.pictures_out import check_size
     from tokenloom.tasks.terminal import terminal_lang
 
-    check_size(size)
-    check_style(style)
     check_fit(fit)
     spoken = terminal_lang() if lang is None else lang
     if spoken not in LANGS:
@@ -248,32 +345,27 @@ def _files(output: Path | None, default: Path, n: int) -> list[Path]:
     return files
 
 
-def _deliver(
-    drawn: Sequence[Picture], files: Sequence[Path], size: int, lang: str | None, as_json: bool
-) -> None:
-    spoken = _check(size, lang, None)
+def _deliver(drawn: Sequence[Picture], files: Sequence[Path], size: int, spoken: str, as_json: bool) -> None:
     for picture, path in zip(drawn, files, strict=True):
         picture.save(path, size=size, lang=spoken)
         score = "" if picture.score is None else f", the judge's score {picture.score:.3f}"
         if as_json:
-            facts = {"file": str(path), "seed": picture.seed, "score": picture.score, "size": size}
+            shown = "{1}x{0}".format(*picture.pixels.shape) if picture.whole else size
+            facts = {"file": str(path), "seed": picture.seed, "score": picture.score, "size": shown}
             print(json.dumps({**facts, "prompt": picture.prompt}, ensure_ascii=False), flush=True)
         else:
-            print(f"written to {path} (seed {picture.seed}{score})", flush=True)
+            held = "; black: the model's own safety checker held it back" if picture.withheld else ""
+            print(f"written to {path} (seed {picture.seed}{score}){held}", flush=True)
 
 
-def _load(name: str, dtype: str, device: str) -> Model:
-    """The picture model; one that is not here yet is fetched under a progress bar. ValueError for another."""
-    from tokenloom import api, hub
+def _load(name: str, dtype: str, device: str) -> Model | Diffusion:
+    """The picture model, of either kind. ValueError for another."""
+    from tokenloom import api
     from tokenloom.hub.card import has_codec
 
-    try:
-        found = hub.find(name)
-    except hub.NotInstalled:
-        from tokenloom.cli.models import pull
-
-        pull(name)
-        found = hub.find(name)
+    found = _found(name)
+    if _diffuses(name):
+        return _load_diffusion(found, dtype, device)
     if not has_codec(found.path):
         raise ValueError(
             f"model: {name} draws no pictures and sees none; allowed: a picture model, such as {PAINTER}"
@@ -281,3 +373,24 @@ def _load(name: str, dtype: str, device: str) -> Model:
     loaded = api.load(name, dtype=dtype, device=device)
     loaded.pictures.begin()
     return loaded
+
+
+def _load_diffusion(found: Found, dtype: str, device: str) -> Diffusion:
+    """A diffusion model, which tells its steps in a bar on stderr."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from tokenloom.api_pictures import Diffusion
+
+    bar = Progress(console=Console(stderr=True), transient=True)
+    task = bar.add_task("")
+
+    def tell(stroke: Stroke) -> None:
+        if stroke.step == 1:
+            bar.start()
+        what = f"picture {stroke.picture + 1}"
+        bar.update(task, description=what, total=stroke.steps, completed=stroke.step)
+        if stroke.step == stroke.steps:
+            bar.stop()
+
+    return Diffusion(found.name, found.path, dtype=dtype, device=device, news=tell)

@@ -5,8 +5,10 @@ is merged per choice and sent every `flush_ms`, but at once when a choice has it
 ends with the pipe, that is when the parent is gone, however that went; the terminal's Ctrl-C is the parent's.
 
 Commands (tuples): ("load", call, Source) ("unload", call, name) ("status", call) ("submit", Request)
-("abort", id) ("close",), of voices ("speak", call, ...) ("hear", call, ...) ("hush", call, id), and of codecs and judges ("encode", call, name, pictures) ("decode", call, name,
-codes) ("judge", call, name, texts, pictures). Answers: ("reply", call, value, error) ("news", [Delta, ...]).
+("abort", id) ("close",); of voices ("speak", call, ...) ("hear", call, ...) ("hush", call, id); of codecs and
+judges ("encode", call, name, pictures) ("decode", call, name, codes) ("judge", call, name, texts, pictures);
+of diffusion models ("paint", call, name, Paint) ("drop", call). Answers: ("reply", call, value, error)
+("news", [Delta, ...]) ("stroke", call, Stroke).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
 from tokenloom.engine.check import BadRequest
+from tokenloom.engine.diffusion import Paint
 from tokenloom.engine.host import Host
 from tokenloom.engine.request import Delta, Request, merge
 from tokenloom.engine.status import ModelInfo
@@ -107,10 +110,12 @@ class Child:
                 self._host.work(
                     kind, name, tuple(arguments), lambda value, error: self._reply(call, value, error)
                 )
+            case ("paint", call, name, paint):
+                self._paint(call, name, paint)
+            case ("drop", call):
+                self._host.drop(call)
             case (("speak" | "hear" | "hush") as kind, call, *arguments):
-                self._voices.do(
-                    kind, tuple(arguments), lambda value, error: self._reply(call, value, error)
-                )
+                self._voices.do(kind, tuple(arguments), lambda value, error: self._reply(call, value, error))
             case ("status", call):
                 self._reply(call, self._host.status(), None)
             case _:
@@ -124,6 +129,14 @@ class Child:
             # Not through News: the id's other request may have its end there.
             refused = [Delta(request.id, i, finish="error", error=str(error)) for i in range(request.n)]
             self._pipe.send(("news", refused))
+
+    def _paint(self, call: int, name: str, paint: Paint) -> None:
+        self._host.work(
+            "paint",
+            name,
+            (paint, call, lambda stroke: self._pipe.send(("stroke", call, stroke))),
+            lambda value, error: self._reply(call, value, error),
+        )
 
     def _loaded(self, call: int, info: ModelInfo | None, error: str | None) -> None:
         self._reply(call, info, error)

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from tokenloom.engine.easel import Easel
 from tokenloom.engine.request import Delta, Request
 from tokenloom.engine.status import ModelInfo, Source, State
 from tokenloom.engine.works import Tell, Work, Works
@@ -62,8 +63,8 @@ class Held:
     state: State = "unloaded"
     plan: Plan | None = None
     core: Core | None = None
-    works: Works | None = None
-    """Its codec and judge, where it has them and is ready."""
+    works: Works | Easel | None = None
+    """Its codec and judge, or what it paints with, where it has them and is ready."""
     info: ModelInfo | None = None
     """Of the last time it was ready."""
     job: Future[Any] | None = None

@@ -18,6 +18,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from tokenloom.engine.check import BadRequest
+from tokenloom.engine.diffusion import DiffusionCore
+from tokenloom.engine.easel import Easel
 from tokenloom.engine.held import Core, Done, Held, Plan, info_of, same_place
 from tokenloom.engine.memory import available_bytes
 from tokenloom.engine.request import Delta, Finish, Request
@@ -27,7 +29,7 @@ from tokenloom.engine.works import Tell, Work, Works
 
 log = logging.getLogger(__name__)
 
-OPENER = "tokenloom.engine.load:prepare"
+OPENER = "tokenloom.engine.load:prepare_any"
 SHARE = 0.8
 """Of the memory available at the start, unless a limit is given."""
 COUNTERS = (
@@ -155,7 +157,10 @@ class Host:
         tell, model.tell = model.tell, []
         for one in tell:
             one(model.info, None)
-        if model.plan.works:
+        if isinstance(core, DiffusionCore):
+            assert core.brush is not None
+            model.works = Easel(core.brush, model.source.name)
+        elif model.plan.works:
             model.works = Works(model.source.path, self._loader, self._works_opener)
         waiting, model.waiting = model.waiting, []
         for request in waiting:
@@ -224,8 +229,8 @@ class Host:
             self._add(model, request)
 
     def work(self, kind: Work, name: str, arguments: tuple[Any, ...], tell: Tell) -> None:
-        """Has a model's codec or judge do something; `tell` is called in a later `step`, or now if it cannot
-        be done. arguments: those of `works.Hands`."""
+        """Has a model's codec or judge do something, or a diffusion model paint; `tell` is called in a later
+        `step`, or now if it cannot be done. arguments: those of `works.Hands`, or of `easel.Easel.add`."""
         model = self._models.get(name)
         if model is None:
             tell(None, f"model {name!r} is unknown; known: {', '.join(self._models) or 'none is loaded'}")
@@ -234,6 +239,15 @@ class Host:
             self._begin(model)
         else:
             self._work(model, kind, arguments, tell)
+
+    def drop(self, key: int) -> None:
+        """Gives a painting up, which is told as an error; no effect if it is done."""
+        for model in self._models.values():
+            if isinstance(model.works, Easel):
+                model.works.drop(key)
+            for later in [one for one in model.later if one[0] == "paint" and one[1][1] == key]:
+                model.later.remove(later)
+                later[2](None, "paint: it was given up")
 
     def _work(self, model: Held, kind: Work, arguments: tuple[Any, ...], tell: Tell) -> None:
         model.used_at = self._clock()

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 
 from tokenloom.engine.check import BadRequest
 from tokenloom.engine.core import Core
+from tokenloom.engine.diffusion import DiffusionPlan, prepare_diffusion
 from tokenloom.engine.works import works_bytes
 from tokenloom.hub.card import has_codec
+from tokenloom.hub.pipeline import has_pipeline
 
 if TYPE_CHECKING:
     from tokenloom.engine.choice import Matcher
@@ -165,6 +167,21 @@ def prepare(
         speculate=speculate,
         works=has_codec(path),
     )
+
+
+def prepare_any(
+    path: str | Path,
+    *,
+    dtype: str = "auto",
+    device: str = "auto",
+    adapters: Mapping[str, str] | None = None,
+) -> Plan | DiffusionPlan:
+    """As `prepare`, and for folders of diffusers too."""
+    if not has_pipeline(path):
+        return prepare(path, dtype=dtype, device=device, adapters=adapters)
+    if adapters:
+        raise BadRequest(f"adapters: found {', '.join(adapters)}; allowed: none for a diffusion model")
+    return prepare_diffusion(path, dtype, device, _free_bytes)
 
 
 def _check_adapter(name: str, folder: Path, base: Path) -> None:

@@ -26,11 +26,12 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from tokenloom.engine.check import BadRequest
+from tokenloom.engine.diffusion import Paint, Stroke
 from tokenloom.engine.host import OPENER
 from tokenloom.engine.request import Delta, Request
 from tokenloom.engine.status import EngineError, HostStatus, ModelInfo, ModelStatus, Source
-from tokenloom.engine.works import OPENER as WORKS_OPENER
 from tokenloom.engine.voices import SoundWork
+from tokenloom.engine.works import OPENER as WORKS_OPENER
 from tokenloom.engine.works import Work
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,17 @@ class _Call:
     answer: Future[Any] = field(default_factory=Future)
     source: Source | None = None
     """The model to be loaded, if that is what was asked."""
+    news: Callable[[Stroke], None] | None = None
+    """Told how a painting goes on."""
+
+
+@dataclass(frozen=True)
+class Errand:
+    """A painting under way."""
+
+    number: int
+    answer: Future[Any]
+    """Painted; Refused where the model lacks what was asked; else EngineError says why there is none."""
 
 
 class _Child:
@@ -219,6 +231,18 @@ class EngineProcess:
         """
         return self._call(kind, model, *arguments)
 
+    def paint(self, model: str, paint: Paint, news: Callable[[Stroke], None]) -> Errand:
+        """Has a diffusion model that was loaded paint; never waits. `news` is told its steps on the engine's
+        thread; it should return soon and not raise."""
+        call = _Call(news=news)
+        return Errand(self._begin(call, "paint", model, paint), call.answer)
+
+    def drop(self, errand: Errand) -> None:
+        """Gives a painting up between two of its steps; no effect if it is done."""
+        with self._lock:
+            if errand.number in self._calls and self._child is not None:
+                self._child.send(ForkingPickler.dumps(("drop", errand.number)))
+
     def sound(self, kind: SoundWork, *arguments: object) -> Future[Any]:
         """Has a sentence spoken, or a sound written down; never waits. Arguments and the future's result are
         those of `voices.Voices.do`. EngineError says why it could not be done."""
@@ -284,18 +308,22 @@ class EngineProcess:
 
     def _call(self, kind: str, *arguments: object, source: Source | None = None) -> Future[Any]:
         call = _Call(source=source)
+        self._begin(call, kind, *arguments)
+        return call.answer
+
+    def _begin(self, call: _Call, kind: str, *arguments: object) -> int:
         call.answer.set_running_or_notify_cancel()  # whoever waits may go, the answer is set all the same
         with self._lock:
             child = self._running()
             if child is None:
                 raise EngineError(self._down)
-            self._ask(child, call, kind, *arguments)
-        return call.answer
+            return self._ask(child, call, kind, *arguments)
 
-    def _ask(self, child: _Child, call: _Call, kind: str, *arguments: object) -> None:
+    def _ask(self, child: _Child, call: _Call, kind: str, *arguments: object) -> int:
         number = next(self._numbers)
         child.send(ForkingPickler.dumps((kind, number, *arguments)))
         self._calls[number] = call
+        return number
 
     def _reload(self, child: _Child) -> None:
         for source in self._sources.values():
@@ -311,6 +339,8 @@ class EngineProcess:
                         self._deliver(deltas)
                     case ("reply", number, value, error):
                         self._reply(number, value, error)
+                    case ("stroke", number, stroke):
+                        self._stroke(number, stroke)
         except (EOFError, ConnectionError):
             pass
         finally:
@@ -353,6 +383,18 @@ class EngineProcess:
             call.answer.set_result(value)
         else:
             call.answer.set_exception(EngineError(error))
+
+    def _stroke(self, number: int, stroke: Stroke) -> None:
+        with self._lock:
+            call = self._calls.get(number)
+        if call is None or call.news is None:
+            return
+        try:
+            call.news(stroke)
+        except RuntimeError:
+            # What an event loop that has ended says; nobody waits for the rest.
+            log.warning("painting %s: its sink failed; it is given up", number, exc_info=True)
+            self.drop(Errand(number, call.answer))
 
     def _ended(self, child: _Child) -> None:
         """Tells all who wait, and starts another child unless closed or dying too often."""

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Work = Literal["encode", "decode", "judge"]
+Work = Literal["encode", "decode", "judge", "paint"]
+"""The last is engine.easel's."""
 Tell = Callable[[Any, "str | None"], None]
 """Told what came of a work: an array, or what went wrong."""
 
@@ -148,6 +149,9 @@ class Works:
 
     def add(self, kind: Work, arguments: tuple[Any, ...], tell: Tell) -> None:
         """Queues a work. An array without pictures is answered with an error."""
+        if kind == "paint":
+            tell(None, "paint: the model is no diffusion model; allowed: encode, decode, judge")
+            return
         if not len(arguments[-1]):
             tell(None, f"{kind}: found no picture; allowed is one or more")
             return

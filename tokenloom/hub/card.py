@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokenloom.hub.pipeline import has_pipeline
+
 LICENCE = re.compile(r"^license:[ \t]*[\"']?([\w.+ -]+?)[\"']?[ \t]*\r?$", re.MULTILINE)
 MAX_BYTES = 8 << 20
 CODEC, JUDGE = "codec", "judge"
 """Subfolders of a picture model: what turns its codes into pixels, and what compares words with pictures."""
 PICTURES = ("draw", "edit", "restyle", "describe")
 """What a picture model does."""
+DIFFUSION = ("draw", "edit", "restyle")
+"""What a diffusion model does."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ def card_of_folder(folder: Path) -> Card:
     )
     known = context if isinstance(context, int) and not isinstance(context, bool) else 0
     does = PICTURES if has_codec(folder) else abilities(chats)
+    if has_pipeline(folder):
+        does = DIFFUSION
     return Card(licence[1] if licence else "", known, does, _languages(readme))
 
 

@@ -4,7 +4,7 @@ The rule. Weights as safetensors with a config.json are taken first. Else a GGUF
 for (by file name or block type), the only one, the one named Q4_K_M, or the one named Q8_0; where that
 decides nothing the choices are listed. Split GGUF files, projectors and importance matrices are no choices.
 Pickles are never taken. Beside the weights of a picture model its codec and judge are taken, which lie
-in folders of these names.
+in folders of these names. Of a repository of diffusers its parts are taken (pipeline.py).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from tokenloom.hub.card import CODEC, JUDGE
+from tokenloom.hub.pipeline import BadPipeline, Pipeline, choose_pipeline
 from tokenloom.hub.store import PICKLES, SPLIT, PullError
 
 PREFERRED = ("Q4_K_M", "Q8_0")
@@ -24,8 +25,19 @@ PAPERS = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY")
 PLAIN = re.compile(r"[\w+][\w .+=@-]*")
 
 
-def choose(repo: str, files: Sequence[str], choice: str = "") -> tuple[Literal["gguf", "hub"], list[str]]:
-    """(kind, the repository's files to fetch); PullError says what the repository holds instead."""
+def choose(
+    repo: str, files: Sequence[str], choice: str = "", index: Pipeline | None = None
+) -> tuple[Literal["gguf", "hub"], list[str]]:
+    """(kind, the repository's files to fetch); PullError says what the repository holds instead.
+
+    index: of a repository of diffusers; the choice is then a variant of its weights, such as fp16.
+    """
+    if index is not None:
+        named = [f for f in files if all(PLAIN.fullmatch(part) for part in f.split("/"))]
+        try:
+            return "hub", choose_pipeline(repo, named, index, choice)
+        except BadPipeline as error:
+            raise PullError(str(error)) from error
     top = [f for f in files if PLAIN.fullmatch(f)]
     papers = [f for f in top if f.upper().startswith(PAPERS) or f == "README.md"]
     ggufs = [f for f in files if _is_model_gguf(f)]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tokenloom.config import models_home
 from tokenloom.hub.entries import NAME, Entry, catalogue
+from tokenloom.hub.pipeline import has_pipeline
 from tokenloom.hub.remote import fetch_hub
 from tokenloom.hub.store import (
     Found,
@@ -109,6 +110,9 @@ def _check(path: Path, kind: str) -> None:
 
     if kind == "ctranslate2":
         return
+    if has_pipeline(path):
+        _check_pipeline(path)
+        return
     try:
         if kind == "gguf":
             open_gguf(path).close()
@@ -124,6 +128,18 @@ def _check(path: Path, kind: str) -> None:
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         message = f"{path / 'config.json'} is not JSON ({error}); nothing was registered"
         raise PullError(message) from error
+
+
+def _check_pipeline(folder: Path) -> None:
+    """PullError where the headers of a pipeline's weights cannot be read; its parts were looked at before."""
+    from tokenloom.weights.errors import BadFile
+    from tokenloom.weights.safetensors import read_header
+
+    try:
+        for file in sorted(folder.glob("*/*.safetensors")):
+            read_header(file)
+    except BadFile as error:
+        raise PullError(f"{error}; nothing was registered") from error
 
 
 def _register(place: Path, alias: str | None) -> Found:

@@ -55,8 +55,8 @@ def parse_index(data: bytes, name: str = PIPELINE) -> Pipeline:
     found = value.get("_class_name")
     if not isinstance(found, str):
         raise BadPipeline(
-            f"{name}: _class_name is {found!r}; allowed: the name of a pipeline of diffusers, for the code of "
-            "others is not run"
+            f"{name}: _class_name is {found!r}; allowed: the name of a pipeline of diffusers, for the code "
+            "of others is not run"
         )
     parts = {}
     for part, what in value.items():
@@ -98,7 +98,7 @@ def read_pipeline(folder: Path) -> Pipeline:
 
 def weight_files(repo: str, files: Iterable[str], index: Pipeline, variant: str = "") -> list[str]:
     """The safetensors among a repository's files that make its parts: those of the variant (fp16, say) where
-    a part has them, else the plain ones, else those of its only variant. BadPipeline where a part has none."""
+    a part has them, else the plain ones, else those of its only variant. BadPipeline where there are none."""
     found: list[str] = []
     listed = list(files)
     for part in index.parts:
@@ -146,9 +146,13 @@ def choose_pipeline(repo: str, files: Sequence[str], index: Pipeline, variant: s
         path = PurePosixPath(file)
         if len(path.parts) == 1 and file.upper().startswith(("LICENSE", "LICENCE", "NOTICE", "README.MD")):
             papers.append(file)
-        elif len(path.parts) == 2 and path.parts[0] in index.parts and path.name.endswith(SMALL):
-            if ".bin.index" not in path.name and not path.name.startswith("flax"):
-                small.append(file)
+        elif (
+            len(path.parts) == 2
+            and path.parts[0] in index.parts
+            and path.name.endswith(SMALL)
+            and ".bin.index" not in path.name
+        ):
+            small.append(file)
     return [PIPELINE, *sorted(small), *weights, *papers]
 
 

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from tokenloom.hub.card import CODEC, JUDGE
 from tokenloom.hub.choose import choose
 from tokenloom.hub.hashes import git_hash_of, sha256_of
+from tokenloom.hub.pipeline import PIPELINE, BadPipeline, Pipeline, parse_index
 from tokenloom.hub.store import PullError, check_space, partial_of, read_record, write_record
 
 Progress = Callable[[int, "int | None"], None]
@@ -35,9 +35,9 @@ class RemoteFile:
 
     @property
     def name(self) -> str:
-        """Where it lies in the model's folder: a codec's and a judge's file in theirs."""
+        """Where it lies in the model's folder: a GGUF file at its top, any other where it was."""
         path = PurePosixPath(self.path)
-        return str(path) if path.parts[0] in (CODEC, JUDGE) and len(path.parts) == 2 else path.name
+        return path.name if path.suffix.lower() == ".gguf" else str(path)
 
     @property
     def hash(self) -> str:
@@ -55,10 +55,14 @@ def fetch_hub(name: str, repo: str, revision: str, choice: str, progress: Progre
     """The partial folder of model `name`, holding its verified files and record. PullError otherwise."""
     with plain_errors(repo, revision):
         commit, listing = _listing(repo, revision)
-    kind, wanted = choose(repo, sorted(listing), choice)
-    files = [listing[path] for path in wanted]
     folder = partial_of(name)
     folder.mkdir(parents=True, exist_ok=True)
+    index = None
+    if PIPELINE in listing:
+        with plain_errors(repo, revision):
+            index = _index(repo, commit, listing[PIPELINE], folder)
+    kind, wanted = choose(repo, sorted(listing), choice, index)
+    files = [listing[path] for path in wanted]
     have = {n: f["hash"] for n, f in read_record(folder).get("files", {}).items() if (folder / n).is_file()}
     _drop_strays(folder, files, have)
     total = sum(f.size for f in files)
@@ -76,6 +80,16 @@ def fetch_hub(name: str, repo: str, revision: str, choice: str, progress: Progre
         whole[file.name] = {"size": file.size, "hash": file.hash}
         write_record(folder, {**record, "files": whole})
     return folder
+
+
+def _index(repo: str, commit: str, file: RemoteFile, folder: Path) -> Pipeline:
+    """What a repository of diffusers names as its parts."""
+    if not (folder / file.name).is_file() or git_hash_of(folder / file.name) != file.git_hash:
+        _fetch(repo, commit, file, folder, lambda done: None)
+    try:
+        return parse_index((folder / file.name).read_bytes(), f"{PIPELINE} of {repo}")
+    except BadPipeline as error:
+        raise PullError(str(error)) from error
 
 
 def _listing(repo: str, revision: str) -> tuple[str, dict[str, RemoteFile]]:

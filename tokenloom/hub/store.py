@@ -26,6 +26,7 @@ from typing import Any, Literal
 
 from tokenloom.config import models_home, put_json
 from tokenloom.hub.entries import Entry, catalogue
+from tokenloom.hub.pipeline import PIPELINE, BadPipeline, has_pipeline, read_pipeline
 
 log = logging.getLogger("tokenloom")
 
@@ -106,6 +107,12 @@ def weights_in(path: Path) -> tuple[Path, Kind]:
     names = sorted(p.name for p in path.iterdir())
     if is_recogniser(path):
         return path, "ctranslate2"
+    if PIPELINE in names:
+        try:
+            read_pipeline(path)
+        except BadPipeline as error:
+            raise PullError(str(error)) from error
+        return path, "hub"
     ggufs = [n for n in names if n.lower().endswith(".gguf")]
     if "config.json" in names and any(n.endswith(".safetensors") for n in names):
         return path, "hub"
@@ -184,7 +191,8 @@ def looks_local(name: str) -> bool:
     if name.startswith((".", "/", "~", "\\")) or name.lower().endswith((".gguf", *PICKLES)):
         return ":" not in name or Path(name).exists()
     place = Path(name)
-    return place.is_dir() and ((place / "config.json").is_file() or any(place.glob("*.gguf")))
+    here = (place / "config.json").is_file() or has_pipeline(place)
+    return place.is_dir() and (here or any(place.glob("*.gguf")))
 
 
 def local_path(name: str) -> Path:

@@ -77,7 +77,7 @@ async def prepare(desk: Desk, body: ChatRequest) -> Chat:
     if model.painter is not None:
         raise seeing.refuse(model)
     if body.pictures():
-        others = ", ".join(desk.models.painters()) or "none is on offer here"
+        others = ", ".join(desk.models.seers()) or "none is on offer here"
         raise bad_request(
             f"messages: found a picture, but {model.name} reads text only; picture models: {others}",
             "messages",

@@ -1,13 +1,15 @@
 """POST /v1/images/generations, /edits and /variations: pictures in OpenAI's shape, whole or streamed.
 
 An edit without a mask and without words, but with a style, is the whole picture in that style. What is drawn
-where nothing was marked is put back as it was, pixel by pixel.
+where nothing was marked is put back as it was, pixel by pixel. An edit of a diffusion model where nothing is
+marked, neither by a mask nor by clear parts, draws the whole picture anew from it and the words.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
@@ -25,7 +27,7 @@ from tokenloom.serve.bridge import unless_gone
 from tokenloom.serve.desk import Desk
 from tokenloom.serve.errors import ApiError, bad_request
 from tokenloom.serve.fetch import data_url
-from tokenloom.serve.models import Loaded
+from tokenloom.serve.models import Drawing
 from tokenloom.serve.schema_images import (
     EditRequest,
     ImagesRequest,
@@ -34,13 +36,15 @@ from tokenloom.serve.schema_images import (
     from_form,
 )
 from tokenloom.serve.walking import Done, Partials, named, walk
-from tokenloom.tasks import pictures as roads
+from tokenloom.tasks import artist as roads
+from tokenloom.tasks.artist import Artist, Diffuser
 from tokenloom.tasks.pictures import Drawn, Painter, Road, Wish
 from tokenloom.tasks.pictures_in import (
     MAX_BYTES,
     BadPicture,
     fit_mask,
     fit_picture,
+    has_clear,
     open_picture,
     own_mask,
     read_mask,
@@ -57,9 +61,9 @@ class Kept:
     """An edit's source at the size that is delivered, and what of it is drawn anew."""
 
     before: np.ndarray
-    """uint8 (D, D, 4)."""
+    """uint8 (H, W, 4)."""
     marked: np.ndarray
-    """bool (D, D)."""
+    """bool (H, W)."""
 
 
 @dataclass(frozen=True)
@@ -67,23 +71,23 @@ class Job:
     """A request for pictures that is ready to run."""
 
     body: Pictured
-    model: Loaded
-    painter: Painter
+    model: Drawing
     kind: str
     """What its events are called."""
     road: Road[Drawn]
     wish: Wish
+    size: tuple[int, int]
+    """Width and height of what is delivered."""
     kept: Kept | None = None
     created: int = field(default_factory=lambda: int(time.time()))
 
     def head(self) -> dict[str, Any]:
         """What every answer and event says."""
-        side = self.body.side
         opaque = self.body.background == "opaque" or self.body.output_format == "jpeg"
         return {
             "background": "opaque" if opaque else "transparent",
             "output_format": self.body.output_format or "png",
-            "size": f"{side}x{side}",
+            "size": "{}x{}".format(*self.size),
         }
 
     def headers(self) -> dict[str, str]:
@@ -94,12 +98,12 @@ class Job:
         return list(await asyncio.gather(*(asyncio.to_thread(self._encoded, one) for one in pictures)))
 
     def _encoded(self, pixels: np.ndarray) -> str:
-        large = enlarge(pixels, self.body.side)
+        large = enlarge(pixels, self.size[0]) if isinstance(self.model.artist, Painter) else pixels
         if self.kept is not None:
             large = put_into(self.kept.before, large, self.kept.marked)
         data = deliver(
             large,
-            size=self.body.side,
+            size=None,
             kind=self.body.output_format or "png",
             lang=self.body.lang or "en",
             visible=self.body.label != "hidden",
@@ -108,7 +112,9 @@ class Job:
         return base64.b64encode(data).decode()
 
     def usage(self, drawn: Drawn) -> dict[str, Any]:
-        codes = 0 if self.kind == GENERATION else self.painter.tokens.per_picture
+        artist = self.model.artist
+        seen = self.kind == EDIT and isinstance(artist, Painter)
+        codes = artist.tokens.per_picture if seen and isinstance(artist, Painter) else 0
         given, made = drawn.prompt_tokens, drawn.picture_tokens
         return {
             "input_tokens": given,
@@ -124,10 +130,10 @@ class Job:
 async def generations(desk: Desk, http: HttpRequest, value: Mapping[str, Any]) -> Response:
     """Pictures of words."""
     body = checked(ImagesRequest, value)
-    model, painter = await _painter(desk, body.model)
-    wish = wish_of(body)
-    road = _made(lambda: roads.draw(painter, body.prompt, body.style, wish))
-    return await answer(desk, http, Job(body, model, painter, GENERATION, road, wish))
+    model = await desk.models.drawing(body.model)
+    wish, size = wish_of(body, model.artist)
+    road = _made(lambda: roads.draw(model.artist, body.prompt, body.style, wish))
+    return await answer(desk, http, Job(body, model, GENERATION, road, wish, size))
 
 
 async def edits(desk: Desk, http: HttpRequest) -> Response:
@@ -138,45 +144,51 @@ async def edits(desk: Desk, http: HttpRequest) -> Response:
 
 async def edited(desk: Desk, http: HttpRequest, body: EditRequest, files: Mapping[str, bytes]) -> Response:
     """As `edits`, for a body that was read. files: image, mask."""
-    model, painter = await _painter(desk, body.model)
-    wish, fit, side = wish_of(body), body.fit or "pad", body.side
+    model = await desk.models.drawing(body.model)
+    artist, fit = model.artist, body.fit or "pad"
+    wish, size = wish_of(body, artist)
     if "image" not in files:
         raise bad_request("image: missing, and required", "image", "missing_required_parameter")
     prompt = body.prompt
 
     def prepare() -> tuple[Road[Drawn], Kept | None]:
         image = open_picture(files["image"])
-        small = fit_picture(image, painter.size, fit)
+        frame = roads.frame(artist, wish)
+        small = fit_picture(image, frame, fit)
         if prompt is None:
             if "mask" in files or body.style is None:
                 raise BadPicture(
                     "prompt: missing; say what the marked part shall show, or give a style alone"
                 )
-            return roads.restyle(painter, small, body.style, wish), None
+            return roads.restyle(artist, small, body.style, wish), None
+        if isinstance(artist, Diffuser) and "mask" not in files and not has_clear(image):
+            return roads.edit(artist, small, None, prompt, body.style, wish), None
         marks = read_mask(files["mask"], image) if "mask" in files else own_mask(image)
-        road = roads.edit(painter, small, fit_mask(marks, painter.size, fit), prompt, body.style, wish)
-        return road, Kept(fit_picture(image, side, fit), fit_mask(marks, side, fit))
+        road = roads.edit(artist, small, fit_mask(marks, frame, fit), prompt, body.style, wish)
+        return road, Kept(fit_picture(image, size, fit), fit_mask(marks, size, fit))
 
     try:
         road, kept = await asyncio.to_thread(prepare)
     except ValueError as error:
         raise named(str(error)) from None
-    return await answer(desk, http, Job(body, model, painter, EDIT, road, wish, kept))
+    return await answer(desk, http, Job(body, model, EDIT, road, wish, size, kept))
 
 
 async def variations(desk: Desk, http: HttpRequest) -> Response:
     """Other pictures of what one shows."""
     body, files = await _read(http, VariationRequest)
-    model, painter = await _painter(desk, body.model)
-    wish, fit = wish_of(body), body.fit or "pad"
+    model = await desk.models.drawing(body.model)
+    artist, fit = model.artist, body.fit or "pad"
+    wish, size = wish_of(body, artist)
     if "image" not in files:
         raise bad_request("image: missing, and required", "image", "missing_required_parameter")
     try:
-        small = await asyncio.to_thread(lambda: fit_picture(open_picture(files["image"]), painter.size, fit))
-    except BadPicture as error:
+        frame = roads.frame(artist, wish)
+        small = await asyncio.to_thread(lambda: fit_picture(open_picture(files["image"]), frame, fit))
+        road = roads.vary(artist, small, body.style, wish)
+    except ValueError as error:
         raise named(str(error)) from None
-    road = roads.vary(painter, small, body.style, wish)
-    return await answer(desk, http, Job(body, model, painter, GENERATION, road, wish))
+    return await answer(desk, http, Job(body, model, GENERATION, road, wish, size))
 
 
 async def answer(desk: Desk, http: HttpRequest, job: Job) -> Response:
@@ -216,18 +228,21 @@ def _about(drawn: Drawn, index: int) -> dict[str, Any]:
         about["revised_prompt"] = drawn.prompt
     if drawn.scores:
         about["score"] = round(drawn.scores[index], 4)
+    if any(drawn.withheld[index : index + 1]):
+        about["withheld"] = True  # black: the model's own safety checker held it back
     return about
 
 
 async def _events(desk: Desk, job: Job) -> AsyncGenerator[bytes, None]:
     head = {"created_at": job.created, "quality": "auto", **job.head()}
-    partials = Partials(desk, job.model, job.painter, job.body.partial_images or 0)
+    count = job.body.partial_images or 0
+    partials = Partials(desk, job.model, job.model.artist, count)
 
     def event(name: str, values: Mapping[str, Any]) -> bytes:
         kind = f"{job.kind}.{name}"
         return sse.event({"type": kind, **head, **values}, kind)
 
-    async with aclosing(walk(desk, job.model, job.road)) as steps:
+    async with aclosing(walk(desk, job.model, job.road, count)) as steps:
         async for step in steps:
             if isinstance(step, Done):
                 drawn: Drawn = step.value
@@ -245,10 +260,17 @@ async def _events(desk: Desk, job: Job) -> AsyncGenerator[bytes, None]:
 # --- what is asked ------------------------------------------------------------------------------------------
 
 
-def wish_of(body: Pictured) -> Wish:
-    """How it is to be drawn; the seed is drawn here, so that the answer's head can tell it."""
-    wish = _made(lambda: Wish(**body.wish()))
-    return Wish(**{**body.wish(), "seed": wish.drawn_seed() if wish.seed is None else wish.seed})
+def wish_of(body: Pictured, artist: Artist) -> tuple[Wish, tuple[int, int]]:
+    """How it is to be drawn, and width and height of what is delivered; the seed is drawn here, so that the
+    answer's head can tell it."""
+    given = body.given() if isinstance(artist, Diffuser) else None
+    wish = _made(lambda: Wish(**body.wish(), size=given))
+    if wish.seed is None:
+        wish = dataclasses.replace(wish, seed=wish.drawn_seed())
+    if isinstance(artist, Diffuser):
+        return wish, _made(lambda: artist.frame(wish))
+    side = _made(body.square)
+    return wish, (side, side)
 
 
 def _made(make: Any) -> Any:
@@ -256,21 +278,6 @@ def _made(make: Any) -> Any:
         return make()
     except ValueError as error:
         raise named(str(error)) from None
-
-
-async def _painter(desk: Desk, name: str) -> tuple[Loaded, Painter]:
-    """The picture model of a name, or the first; ApiError for a model that draws nothing."""
-    if not name:
-        names = desk.models.painters()
-        if not names:
-            message = "model: no picture model is on offer; `loom models` lists those that draw"
-            raise ApiError(404, message, param="model", code="model_not_found")
-        name = names[0]
-    model = await desk.models.get(name)
-    if model.painter is None:
-        others = ", ".join(desk.models.painters()) or "none is on offer"
-        raise bad_request(f"model: {name} draws no pictures and sees none; picture models: {others}", "model")
-    return model, model.painter
 
 
 async def _read(http: HttpRequest, kind: type[Asked]) -> tuple[Asked, dict[str, bytes]]:

@@ -17,10 +17,12 @@ from typing import Any, Protocol
 from tokenloom import __version__, hub
 from tokenloom.engine.status import ModelInfo
 from tokenloom.hub.card import has_codec
+from tokenloom.hub.pipeline import has_pipeline
 from tokenloom.hub.sampling import recommended
 from tokenloom.serve.bridge import Engine
-from tokenloom.serve.errors import ApiError
+from tokenloom.serve.errors import ApiError, bad_request
 from tokenloom.serve.settings import Settings
+from tokenloom.tasks.artist import Artist, Diffuser, open_artist, options
 from tokenloom.tasks.pictures import Painter
 from tokenloom.tokens.image import STYLES
 from tokenloom.tokens.text import Tokenizer, load_tokenizer
@@ -61,6 +63,15 @@ class Loaded:
     """Of a picture model."""
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A picture model of either kind that can be asked to draw."""
+
+    name: str
+    base: str
+    artist: Artist
+
+
 @dataclass
 class _Entry:
     place: Place
@@ -73,11 +84,19 @@ class _Entry:
     sampling: Mapping[str, float] = field(default_factory=dict)
     draws: bool = False
     """It is a picture model."""
-    painter: Painter | None = None
+    diffuses: bool = False
+    """It is a diffusion model, which draws and has no words."""
+    artist: Artist | None = None
 
     @classmethod
     def of(cls, place: Place) -> _Entry:
-        return cls(place, sampling=recommended(place.name, place.path), draws=has_codec(place.path))
+        diffuses = has_pipeline(place.path)
+        return cls(
+            place,
+            sampling=recommended(place.name, place.path),
+            draws=diffuses or has_codec(place.path),
+            diffuses=diffuses,
+        )
 
     @property
     def state(self) -> str:
@@ -127,8 +146,13 @@ class Models:
         return [name for name in self._ordered() if name not in own and not self._entries[name].draws]
 
     def painters(self) -> list[str]:
-        """The picture models; the first draws where none is named."""
-        return [name for name in self._ordered() if self._entries[name].draws]
+        """The picture models; the first draws where none is named. Those that see, too, come first."""
+        found = [name for name in self._ordered() if self._entries[name].draws]
+        return sorted(found, key=lambda name: self._entries[name].diffuses)
+
+    def seers(self) -> list[str]:
+        """The picture models that describe; the first does where none is named."""
+        return [name for name in self.painters() if not self._entries[name].diffuses]
 
     async def default(self) -> str | None:
         """The model of a request that names none; None where none is on offer.
@@ -195,11 +219,13 @@ class Models:
         card["state"] = entry.state
         card["kind"] = "picture" if entry.draws else "text"
         media = ["text", "image"] if entry.draws else ["text"]
-        card["modalities"] = {"input": media, "output": media}
+        card["modalities"] = {"input": media, "output": ["image"] if entry.diffuses else media}
         if entry.draws:
-            card["styles"] = list(STYLES)
+            card["styles"] = [] if entry.diffuses else list(STYLES)
+        if entry.artist is not None:
+            card["options"] = list(options(entry.artist))
         card["sampling"] = dict(entry.sampling)
-        if entry.info is not None:
+        if entry.info is not None and not entry.diffuses:
             card["max_model_len"] = entry.info.context
         if entry.tokenizer is not None:
             card["chat"] = entry.tokenizer.template is not None
@@ -210,13 +236,17 @@ class Models:
     async def get(self, name: str) -> Loaded:
         """The model, loaded; waits a while for one that loads at its first use.
 
-        Raises ApiError 404 for a name that is not offered, 503 while it loads or where it cannot be loaded.
+        Raises ApiError 404 for a name that is not offered, 400 for a diffusion model, which has no words, 503
+        while it loads or where it cannot be loaded.
         """
         found = self.split(name)
         if found is None:
             raise self.unknown(name)
         base, adapter = found
         entry = self._entries[base]
+        if entry.diffuses:
+            message = f"model: {name} is a diffusion model, which draws alone; ask /v1/images/generations"
+            raise bad_request(message, "model")
         if entry.info is None:
             await self._wait(entry)
         assert entry.tokenizer is not None
@@ -231,8 +261,32 @@ class Models:
             vocab_size=entry.info.vocab_size,
             fingerprint=f"fp_{fingerprint[:12]}",
             sampling=entry.sampling,
-            painter=entry.painter,
+            painter=entry.artist if isinstance(entry.artist, Painter) else None,
         )
+
+    async def drawing(self, name: str) -> Drawing:
+        """The picture model of a name, loaded, or the first where it is "". Errors as in `get`, and ApiError
+        for a model that draws nothing."""
+        if not name:
+            names = self.painters()
+            if not names:
+                message = "model: no picture model is on offer; `loom models` lists those that draw"
+                raise ApiError(404, message, param="model", code="model_not_found")
+            name = names[0]
+        found = self.split(name)
+        if found is None or not self._entries[found[0]].diffuses:
+            model = await self.get(name)
+            if model.painter is None:
+                others = ", ".join(self.painters()) or "none is on offer"
+                raise bad_request(
+                    f"model: {name} draws no pictures and sees none; picture models: {others}", "model"
+                )
+            return Drawing(name, model.base, model.painter)
+        entry = self._entries[found[0]]
+        if entry.info is None:
+            await self._wait(entry)
+        assert isinstance(entry.artist, Diffuser)
+        return Drawing(name, found[0], entry.artist)
 
     async def _wait(self, entry: _Entry) -> None:
         failed = entry.failed_at is not None
@@ -259,8 +313,9 @@ class Models:
         place = entry.place
         try:
             if entry.draws:
-                entry.painter = await asyncio.to_thread(Painter.open, place.path, place.name)
-            entry.tokenizer = await asyncio.to_thread(load_tokenizer, place.path)
+                entry.artist = await asyncio.to_thread(open_artist, place.path, place.name)
+            if not entry.diffuses:
+                entry.tokenizer = await asyncio.to_thread(load_tokenizer, place.path)
             entry.info = await asyncio.to_thread(self._ask_engine, place)
         except (ValueError, OSError, RuntimeError) as error:
             entry.error, entry.failed_at = str(error), time.monotonic()

@@ -11,12 +11,14 @@ from pydantic import Field, field_validator, model_validator
 from tokenloom.serve.body import Body
 from tokenloom.serve.errors import bad_request
 from tokenloom.serve.schema_sampling import SEEDS
-from tokenloom.tokens.image import STYLES
 
 SIZES = (64, 1024)
+"""Pixels along a side of what is delivered of a model that writes codes."""
 SIZE = 512
+MAX_SIDE = 2048
+MAX_STYLE = 200
 MAX_PARTIALS = 64
-_SQUARE = re.compile(r"(\d{1,5})x(\d{1,5})")
+_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 
 
 class Pictured(Body):
@@ -26,14 +28,16 @@ class Pictured(Body):
     """When not given: the first picture model on offer."""
     n: int | None = Field(None, ge=1, le=64)
     size: str | None = None
-    """Square: 64x64 to 1024x1024; auto or none is 512x512."""
+    """Width x height. Square, 64x64 to 1024x1024, and auto or none is 512x512; of a diffusion model up to
+    2048 a side, multiples of 8, and auto is what it learned."""
     response_format: Literal["b64_json"] | None = None
     output_format: Literal["png", "webp", "jpeg"] | None = None
     """png when not given."""
     background: Literal["auto", "transparent", "opaque"] | None = None
     """opaque: on white. transparent and auto: as it is drawn, which JPEG cannot hold."""
-    style: str | None = None
-    """One of the model's styles: fluent, noto, twemoji, clipart."""
+    style: str | None = Field(None, min_length=1, max_length=MAX_STYLE)
+    """One of the model's styles: fluent, noto, twemoji, clipart. A diffusion model takes it only where a
+    whole picture changes its style, and then any words."""
     seed: int | None = Field(None, ge=-SEEDS, lt=SEEDS)
     """The same seed and request give the same pictures; drawn when not given; x-tokenloom-seed tells it."""
     guidance: float | None = Field(None, ge=0, le=20)
@@ -43,6 +47,12 @@ class Pictured(Body):
     top_p: float | None = Field(None, gt=0, le=1)
     best_of: int | None = Field(None, ge=1, le=256)
     """The judge chooses each picture out of so many candidates."""
+    negative_prompt: str | None = None
+    """What shall not be seen. This and the next two are for diffusion models alone."""
+    steps: int | None = Field(None, ge=1, le=1000)
+    """From noise to the picture. When not given, as the pipeline does it."""
+    strength: float | None = Field(None, gt=0, le=1)
+    """How far from the given picture."""
     lang: Literal["en", "zh"] | None = None
     """Of the visible label's words; en when not given."""
     label: Literal["visible", "hidden"] | None = None
@@ -72,19 +82,12 @@ class Pictured(Body):
 
     @field_validator("size")
     @classmethod
-    def _square(cls, value: str | None) -> str | None:
+    def _width_and_height(cls, value: str | None) -> str | None:
         if value in (None, "auto"):
             return None
-        found = _SQUARE.fullmatch(str(value))
-        if not found or found[1] != found[2] or not SIZES[0] <= int(found[1]) <= SIZES[1]:
-            raise ValueError("pictures are square; allowed: 64x64 to 1024x1024, or auto")
-        return value
-
-    @field_validator("style")
-    @classmethod
-    def _known_style(cls, value: str | None) -> str | None:
-        if value is not None and value not in STYLES:
-            raise ValueError(f"allowed: {', '.join(STYLES)}")
+        found = _SIZE.fullmatch(str(value))
+        if not found or not all(8 <= int(side) <= MAX_SIDE for side in found.groups()):
+            raise ValueError("allowed: 64x64 to 1024x1024 (of a diffusion model 2048x2048), or auto")
         return value
 
     @model_validator(mode="after")
@@ -97,17 +100,30 @@ class Pictured(Body):
             raise ValueError("background: JPEG has no transparency; use png or webp")
         return self
 
-    @property
-    def side(self) -> int:
-        """Pixels along a side of what is delivered."""
-        return SIZE if self.size is None else int(self.size.partition("x")[0])
+    def given(self) -> tuple[int, int] | None:
+        """Width and height, where they are given."""
+        if self.size is None:
+            return None
+        width, _, height = self.size.partition("x")
+        return int(width), int(height)
+
+    def square(self) -> int:
+        """Pixels along a side of what is delivered of a model that draws squares; ValueError for others."""
+        width, height = self.given() or (SIZE, SIZE)
+        if width != height or not SIZES[0] <= width <= SIZES[1]:
+            raise ValueError(
+                f"size: found {self.size}; pictures of this model are square; allowed: 64x64 to 1024x1024, "
+                "or auto"
+            )
+        return width
 
     def wish(self) -> dict[str, Any]:
-        """The keywords of tasks.pictures.Wish."""
-        names = ("seed", "guidance", "temperature", "top_k", "top_p")
+        """The keywords of tasks.pictures.Wish, but for the size."""
+        names = ("seed", "guidance", "temperature", "top_k", "top_p", "steps", "strength")
         return {
             "n": self.n or 1,
             "best_of": self.best_of or 1,
+            "negative": self.negative_prompt or "",
             **{name: getattr(self, name) for name in names},
         }
 
@@ -139,8 +155,8 @@ class VariationRequest(Pictured):
     fit: Literal["pad", "crop"] | None = None
 
 
-WHOLE = ("n", "seed", "top_k", "best_of", "partial_images")
-NUMBERS = ("guidance", "temperature", "top_p")
+WHOLE = ("n", "seed", "top_k", "best_of", "partial_images", "steps")
+NUMBERS = ("guidance", "temperature", "top_p", "strength")
 YES = {"true": True, "false": False}
 
 

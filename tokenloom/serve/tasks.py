@@ -114,7 +114,7 @@ async def _picture(desk: Desk, http: HttpRequest, task: tasks.Task, asked: TaskR
 async def _caption(
     desk: Desk, http: HttpRequest, task: tasks.Task, asked: TaskRequest, body: dict[str, Any]
 ) -> Response:
-    model = body.get("model") or next(iter(desk.models.painters()), task.model)
+    model = body.get("model") or next(iter(desk.models.seers()), task.model)
     parts = [{"type": "image_url", "image_url": {"url": body.pop("image")}}]
     words = {"type": "text", "text": task.title[asked.lang]}
     message = {"role": "user", "content": [words, *parts]}

@@ -6,6 +6,7 @@ The event loop never computes: codes, pixels and scores come from the engine, fi
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import secrets
 from collections.abc import AsyncGenerator
 from concurrent.futures import Future
@@ -14,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from tokenloom.engine.diffusion import Paint, Painted, Refused, Stroke
 from tokenloom.engine.request import Usage
 from tokenloom.engine.status import EngineError
 from tokenloom.serve.answers import failure
 from tokenloom.serve.bridge import Ticket
 from tokenloom.serve.desk import Desk
 from tokenloom.serve.errors import ApiError, bad_request
-from tokenloom.serve.models import Loaded
+from tokenloom.serve.models import Drawing, Loaded
+from tokenloom.tasks.artist import Artist
 from tokenloom.tasks.pictures import Decode, Encode, Judge, Need, Painter, Partial, Road, Write, blank
 from tokenloom.tasks.pictures_out import veil
 
@@ -40,8 +43,11 @@ class Done:
     value: Any
 
 
-async def walk(desk: Desk, model: Loaded, road: Road[Any]) -> AsyncGenerator[Progress | Done, None]:
-    """Progress while ids are written, then Done. ApiError for what cannot be done; closing it aborts."""
+async def walk(
+    desk: Desk, model: Loaded | Drawing, road: Road[Any], partials: int = 0
+) -> AsyncGenerator[Progress | Stroke | Done, None]:
+    """Progress while ids are written, or strokes while it is painted, then Done. ApiError for what cannot be
+    done; closing it aborts. partials: pictures under way that a painting shows."""
     answer: Any = None
     while True:
         try:
@@ -56,11 +62,17 @@ async def walk(desk: Desk, model: Loaded, road: Road[Any]) -> AsyncGenerator[Pro
             async for progress in _write(desk, model, need, ids):
                 yield progress
             answer = [tuple(one) for one in ids]
+        elif isinstance(need, Paint):
+            async for news in _paint(desk, model, dataclasses.replace(need, partials=partials)):
+                if isinstance(news, Painted):
+                    answer = news
+                else:
+                    yield news
         else:
             answer = await ask(desk, model, need)
 
 
-async def arrive(desk: Desk, model: Loaded, road: Road[Any]) -> Any:
+async def arrive(desk: Desk, model: Loaded | Drawing, road: Road[Any]) -> Any:
     """What the road returns."""
     found: Any = None
     async for news in walk(desk, model, road):
@@ -68,7 +80,7 @@ async def arrive(desk: Desk, model: Loaded, road: Road[Any]) -> Any:
     return found
 
 
-async def ask(desk: Desk, model: Loaded, need: Need) -> Any:
+async def ask(desk: Desk, model: Loaded | Drawing, need: Need) -> Any:
     """What the codec or the judge makes of it."""
     assert desk.engine is not None
     match need:
@@ -83,14 +95,48 @@ async def ask(desk: Desk, model: Loaded, need: Need) -> Any:
     try:
         return await asyncio.wrap_future(work)
     except EngineError as error:
-        again = "ask again" in str(error) or "stays down" in str(error)
-        if again:
-            raise ApiError(503, str(error), code="engine_unavailable", retry_after_s=2) from None
-        raise ApiError(500, str(error), code="engine_error") from None
+        raise _engine(error) from None
+
+
+def _engine(error: EngineError) -> ApiError:
+    if "ask again" in str(error) or "stays down" in str(error):
+        return ApiError(503, str(error), code="engine_unavailable", retry_after_s=2)
+    return ApiError(500, str(error), code="engine_error")
+
+
+async def _paint(desk: Desk, model: Loaded | Drawing, need: Paint) -> AsyncGenerator[Stroke | Painted, None]:
+    """Strokes, then what is painted; leaving it gives the painting up."""
+    assert desk.engine is not None
+    loop = asyncio.get_running_loop()
+    news: asyncio.Queue[Stroke | None] = asyncio.Queue()
+
+    def tell(stroke: Stroke | None) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(news.put_nowait, stroke)
+
+    with desk.queue.places(1):
+        try:
+            errand = desk.engine.paint(model.base, need, tell)
+        except EngineError as error:
+            raise _engine(error) from None
+        errand.answer.add_done_callback(lambda _: tell(None))
+        try:
+            while (stroke := await news.get()) is not None:
+                yield stroke
+            found = errand.answer.result()
+        except EngineError as error:
+            raise _engine(error) from None
+        finally:
+            if not errand.answer.done():
+                desk.engine.drop(errand)
+                desk.metrics.left()
+    if isinstance(found, Refused):
+        raise named(found.why)
+    yield found
 
 
 async def _write(
-    desk: Desk, model: Loaded, need: Write, ids: list[list[int]]
+    desk: Desk, model: Loaded | Drawing, need: Write, ids: list[list[int]]
 ) -> AsyncGenerator[Progress, None]:
     assert desk.engine is not None
     request = need.request(f"pic-{secrets.token_hex(12)}", model.base)
@@ -112,7 +158,7 @@ async def _write(
                     desk.metrics.left()
 
 
-def _finished(desk: Desk, model: Loaded, usage: Usage | None, count: int, first: bool) -> None:
+def _finished(desk: Desk, model: Loaded | Drawing, usage: Usage | None, count: int, first: bool) -> None:
     desk.metrics.finished(model.name, usage, count, first)
 
 
@@ -125,17 +171,23 @@ def named(message: str) -> ApiError:
 class Partials:
     """Pictures that are under way, as they are to be shown: so many of each, evenly spread."""
 
-    def __init__(self, desk: Desk, model: Loaded, painter: Painter, count: int) -> None:
-        self._desk, self._model, self._painter = desk, model, painter
+    def __init__(self, desk: Desk, model: Loaded | Drawing, artist: Artist, count: int) -> None:
+        self._desk, self._model, self._artist = desk, model, artist
         self._count = count
         self._shown: dict[int, int] = {}
         self._neutral: np.ndarray | None = None
 
-    async def of(self, progress: Progress) -> list[tuple[int, int, np.ndarray]]:
+    async def of(self, progress: Progress | Stroke) -> list[tuple[int, int, np.ndarray]]:
         """(choice, number, pixels uint8 (S, S, 4)) of those that have become due."""
+        if isinstance(progress, Stroke):
+            if progress.partial is None or progress.pixels is None:
+                return []
+            return [(progress.picture, progress.partial, progress.pixels)]
+        assert isinstance(self._artist, Painter)
+        painter = self._artist
         due = []
         for choice, ids in enumerate(progress.ids):
-            whole = self._painter.tokens.per_picture
+            whole = painter.tokens.per_picture
             number = min(len(ids) * (self._count + 1) // whole, self._count)
             if number > self._shown.get(choice, 0) and len(ids) < whole:
                 self._shown[choice] = number
@@ -143,9 +195,9 @@ class Partials:
         if not due or not progress.need.picture:
             return []
         if self._neutral is None:
-            found = await ask(self._desk, self._model, Encode(blank(self._painter)))
+            found = await ask(self._desk, self._model, Encode(blank(painter)))
             self._neutral = found[0]
-        some = [Partial(self._painter, self._neutral, ids, progress.need.ask.forced) for *_, ids in due]
+        some = [Partial(painter, self._neutral, ids, progress.need.ask.forced) for *_, ids in due]
         pixels = await ask(self._desk, self._model, Decode(np.stack([one.codes() for one in some])))
         return [
             (choice, number, veil(picture, one.known()))

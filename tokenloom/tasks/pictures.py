@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tokenloom.data.captions import split_style, usual
+from tokenloom.engine.diffusion import Paint
 from tokenloom.engine.request import Request, Sampling
 from tokenloom.hub.card import CODEC, JUDGE, has_codec
 from tokenloom.hub.sampling import recommended
@@ -30,6 +31,7 @@ from tokenloom.weights.tokenizer_files import json_object
 MAX_N = 64
 MAX_CANDIDATES = 256
 MAX_GUIDANCE = 20.0
+MAX_STEPS = 1000
 GUIDANCE = 2.5
 """Where a model's generation_config.json states no guidance_scale."""
 SEEDS = 2**63
@@ -94,6 +96,13 @@ class Wish:
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
+    negative: str = ""
+    """What shall not be seen. This and all that follow are a diffusion model's alone (tasks.artist)."""
+    steps: int | None = None
+    strength: float | None = None
+    """How far from a given picture, above 0 to 1."""
+    size: tuple[int, int] | None = None
+    """Width and height in pixels."""
 
     def __post_init__(self) -> None:
         _whole("n", self.n, 1, MAX_N)
@@ -105,6 +114,11 @@ class Wish:
             raise PictureError("top_p: found 0; allowed: above 0, to 1")
         if self.top_k is not None:
             _whole("top_k", self.top_k, 0, 2**31)
+        if self.steps is not None:
+            _whole("steps", self.steps, 1, MAX_STEPS)
+        _number("strength", self.strength, 0.0, 1.0)
+        if self.strength == 0:
+            raise PictureError("strength: found 0; allowed: above 0, to 1")
         if self.seed is not None:
             _whole("seed", self.seed, -SEEDS, SEEDS - 1)
 
@@ -168,7 +182,7 @@ class Judge:
     pictures: np.ndarray
 
 
-Need = Write | Encode | Decode | Judge
+Need = Write | Encode | Decode | Judge | Paint
 Road = Generator[Need, Any, T]
 
 
@@ -188,6 +202,8 @@ class Drawn:
     prompt_tokens: int = 0
     picture_tokens: int = 0
     """Written in all, candidates that were not chosen among them."""
+    withheld: tuple[bool, ...] = ()
+    """Which are black, for the model's own safety checker held them back; () where nothing was checked."""
 
 
 @dataclass(frozen=True)

@@ -112,26 +112,27 @@ def _rgba(image: Image) -> Image:
     return image.convert("RGBA")
 
 
-def fit_picture(image: Image, size: int, how: Fit = "pad") -> np.ndarray:
-    """uint8 (size, size, 4) of an RGBA picture of any shape.
+def fit_picture(image: Image, size: int | tuple[int, int], how: Fit = "pad") -> np.ndarray:
+    """uint8 (H, W, 4) of an RGBA picture of any shape. size: width and height, or one number for a square.
 
     how: "pad", the whole picture with clear margins; "crop", its middle, without margins.
     """
     from PIL import Image as Images
 
     check_fit(how)
+    wide, high = (size, size) if isinstance(size, int) else size
     width, height = image.size
     if how == "crop":
-        side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        box, scaled = (left, top, left + side, top + side), (size, size)
+        share = min(width / wide, height / high)
+        left, top = (width - wide * share) / 2, (height - high * share) / 2
+        box, scaled = (left, top, width - left, height - top), (wide, high)
     else:
-        share = size / max(width, height)
+        share = min(wide / width, high / height)
         box, scaled = (0, 0, width, height), (max(1, round(width * share)), max(1, round(height * share)))
     # Colours are weighed by opacity, so that what is clear does not bleed in; "RGBa" holds them so.
     small = image.convert("RGBa").resize(scaled, Images.Resampling.LANCZOS, box=box).convert("RGBA")
-    found = np.zeros((size, size, 4), np.uint8)
-    top, left = (size - scaled[1]) // 2, (size - scaled[0]) // 2
+    found = np.zeros((high, wide, 4), np.uint8)
+    top, left = (high - scaled[1]) // 2, (wide - scaled[0]) // 2
     found[top : top + scaled[1], left : left + scaled[0]] = np.asarray(small)
     return found
 
@@ -156,12 +157,17 @@ def read_mask(data: bytes, image: Image, name: str = "mask") -> Image:
 
 def own_mask(image: Image, name: str = "mask") -> Image:
     """The mask of a picture without one: what of it is clear. BadPicture where nothing is."""
-    if _least(image.getchannel("A")) > 0:
+    if not has_clear(image):
         raise BadPicture(
             f"{name}: missing; give a picture of the same size that is light, or clear, where something new "
             "is to be drawn"
         )
     return _marked(image, name)
+
+
+def has_clear(image: Image) -> bool:
+    """Whether anything of an RGBA picture is wholly clear."""
+    return _least(image.getchannel("A")) == 0
 
 
 def _marked(mask: Image, name: str) -> Image:
@@ -181,8 +187,8 @@ def _least(channel: Image) -> int:
     return int(np.asarray(channel).min())
 
 
-def fit_mask(mask: Image, size: int, how: Fit = "pad") -> np.ndarray:
-    """bool (size, size) of a mask "L", brought to the square as its picture was.
+def fit_mask(mask: Image, size: int | tuple[int, int], how: Fit = "pad") -> np.ndarray:
+    """bool (H, W) of a mask "L", brought to size as its picture was.
 
     BadPicture where nothing of what is marked lies in it."""
     from PIL import Image as Images

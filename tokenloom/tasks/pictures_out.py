@@ -95,18 +95,19 @@ def to_bytes(pixels: np.ndarray, kind: Format) -> bytes:
 def deliver(
     pixels: np.ndarray,
     *,
-    size: int = SIZE,
+    size: int | None = SIZE,
     kind: Format = "png",
     lang: str = "en",
     visible: bool = True,
     opaque: bool = False,
 ) -> bytes:
-    """The labelled file of a drawn picture: pixels uint8 (S, S, 4) enlarged to size.
+    """The labelled file of a drawn picture: pixels uint8 (S, S, 4) enlarged to size; None leaves pixels
+    uint8 (H, W, 4) as they are.
 
     lang: of the visible words. visible: whether they are on the picture; the hidden label always is.
     opaque: on white, without transparency.
     """
-    large = enlarge(pixels, size)
+    large = pixels if size is None else enlarge(pixels, size)
     if opaque:
         share = large[..., 3:].astype(np.float32) / 255
         colour = large[..., :3] * share + 255 * (1 - share)
