@@ -30,6 +30,8 @@ from tokenloom.cli import (
     sprites,
     tokenizer,
     train,
+    tune_eval,
+    tunes,
     walk,
 )
 from tokenloom.tasks import tasks, typer_command
@@ -60,6 +62,8 @@ data.app.command()(examples.docstrings)
 data.app.command("docstring-scores")(examples.docstring_scores)
 data.app.command()(sprites.sprites)
 data.app.command()(sprites.scenes)
+data.app.command("tunes")(tunes.data_tunes)
+data.app.command("tune-set")(tunes.data_tune_set)
 app.add_typer(data.app, name="data")
 app.add_typer(tokenizer.app, name="tokenizer")
 app.command()(train.train)
@@ -85,6 +89,7 @@ app.add_typer(image_app)
 app.add_typer(runs.app, name="runs")
 app.command("eval")(evals.evaluate)
 app.command()(evals.report)
+app.command("eval-tunes")(tune_eval.tune_eval)
 app.add_typer(export.app, name="export")
 app.command()(walk.walk)
 app.command()(bench.bench)
