@@ -78,6 +78,7 @@ def test_chords_and_overlays() -> None:
         ("A Minor", "G", [67]),
         ("C", "^F f | F", [66, 78, 65]),
         ("C", "^F-|F F", [66, 65]),
+        ("C", "^F-|G|F", [66, 67, 65]),
         ("C", "_B ^^C __D", [70, 62, 60]),
         ("D exp _b ^f", "B F C", [70, 66, 60]),
         ("Dmix=c clef=treble", "C F", [60, 66]),

@@ -81,8 +81,9 @@ class Voice:
     """Accidentals since the bar line, by letter and octave."""
     carry: str = "pitch"
     """How far an accidental reaches: `pitch`, to every octave until the bar line; `octave`; or `not`."""
+    tied: dict[tuple[str, int], int] = field(default_factory=dict)
     held: dict[tuple[str, int], int] = field(default_factory=dict)
-    """Accidentals of notes that are tied over the next bar line."""
+    """Accidentals of notes that are tied on, in this bar and out of the bar before."""
     last: Sound | None = None
     broken: Fraction | None = None
     tuplet: tuple[Fraction, int] = (Fraction(1), 0)
@@ -197,12 +198,13 @@ def _read_note(found: re.Match[str] | None, voice: Voice) -> tuple[int, Fraction
     place = letter.upper(), octave
     reach = (place[0], 0 if voice.carry == "pitch" else octave)
     held = voice.held.pop(place, None)
+    held = voice.tied.pop(place, held)
     usual = voice.key.altered.get(place[0], 0)
     semitones = ACCIDENTALS[sign] if sign else voice.in_bar.get(reach, usual) if held is None else held
     if sign and voice.carry != "not":
         voice.in_bar[reach] = semitones
     if tie and semitones != usual:
-        voice.held[place] = semitones
+        voice.tied[place] = semitones
     pitch = 60 + 12 * octave + STEPS[place[0]] + semitones + voice.shift
     return pitch, _size(size) * voice.unit, bool(tie)
 
@@ -254,6 +256,8 @@ def _read_tuplet(found: re.Match[str], voice: Voice) -> tuple[Fraction, int]:
 def _end_bar(voice: Voice) -> None:
     if voice.longest > voice.elapsed:
         voice.items.append(Sound([], voice.longest - voice.elapsed))
+    if voice.elapsed or voice.longest:
+        voice.held, voice.tied = voice.tied, {}
     voice.elapsed = voice.longest = Fraction(0)
     voice.in_bar.clear()
 

@@ -75,13 +75,15 @@ def _tempo(value: float) -> str:
 def _music(score: Score, track: Track) -> Iterable[str]:
     """The lines of a voice."""
     bars = score.bars or ((0, WHOLE * score.metres[0][1] // score.metres[0][2]),)
+    speller = Speller(score.keys)
     texts = []
     for place, (start, stop) in enumerate(bars):
         fields = _fields(score, start) if place else ""
-        layers = _layers(track.notes, start, stop)
-        texts.append(
-            fields + " & ".join(_layer(n, layer, score, start, stop) for n, layer in enumerate(layers))
-        )
+        layers = []
+        for layer in _layers(track.notes, start, stop):
+            speller.begin(always=bool(layers))
+            layers.append(_layer(layer, score, start, stop, speller))
+        texts.append(fields + " & ".join(layers))
     for place in range(0, len(texts), _LINE_BARS):
         last = place + _LINE_BARS >= len(texts)
         yield " | ".join(texts[place : place + _LINE_BARS]) + (" |]" if last else " |")
@@ -145,8 +147,8 @@ def _cut(begin: int, duration: int, pitches: tuple[tuple[int, bool], ...]) -> It
     yield begin, duration, pitches
 
 
-def _layer(number: int, layer: Sequence[Piece], score: Score, start: int, stop: int) -> str:
-    """The text of one layer of a bar; below the first every accidental is said, as programs differ there."""
+def _layer(layer: Sequence[Piece], score: Score, start: int, stop: int, speller: Speller) -> str:
+    """The text of one layer of a bar."""
     changes: dict[int, str] = {}
     for tick, tonic, mode in score.keys:
         if start <= tick < stop and tick:
@@ -156,7 +158,6 @@ def _layer(number: int, layer: Sequence[Piece], score: Score, start: int, stop: 
             changes[tick] = changes.get(tick, "") + f"[Q:{_tempo(tempo)}]"
     pieces = _filled(layer, start, stop, changes)
     tuplets = _tuplets(pieces)
-    speller = Speller(score.keys, always=number > 0)
     texts: list[str] = []
     for place, (begin, duration, pitches) in enumerate(pieces):
         gap = " " if texts and (begin - start) % _beat(score.metres, start) == 0 else ""
@@ -198,7 +199,7 @@ def _chord(pitches: Sequence[tuple[int, bool]], duration: int, tick: int, spelle
     size = _size(duration)
     if not pitches:
         return f"z{size}"
-    names = [speller.name(pitch, tick) + size + ("-" if tied else "") for pitch, tied in pitches]
+    names = [speller.name(pitch, tick, tied) + size + ("-" if tied else "") for pitch, tied in pitches]
     return names[0] if len(names) == 1 else f"[{''.join(names)}]"
 
 
@@ -211,13 +212,23 @@ def _size(ticks: int) -> str:
 
 
 class Speller:
-    """Pitches as letters with the accidentals that a bar needs; made anew for each bar and layer."""
+    """Pitches of a voice as letters with the accidentals that each needs where it stands.
 
-    def __init__(self, keys: Sequence[Key], always: bool) -> None:
-        self.keys, self.always = keys, always
+    A letter whose altered tone is tied has its accidental said when it comes next, as readers carry the
+    accidental along the tie. Below the first layer of a bar all are said: programs differ there.
+    """
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        self.keys, self.always = keys, False
         self.in_bar: dict[str, int] = {}
+        self.held: set[str] = set()
 
-    def name(self, pitch: int, tick: int) -> str:
+    def begin(self, always: bool) -> None:
+        """A bar's first layer begins, or with `always` another."""
+        self.always = always
+        self.in_bar.clear()
+
+    def name(self, pitch: int, tick: int, tied: bool) -> str:
         """The note's name in ABC, with its octave and the accidental where one is needed."""
         now = [key for key in self.keys if key[0] <= tick][-1:]
         tonic, mode = now[0][1:] if now else ("C", "major")
@@ -225,10 +236,16 @@ class Speller:
         lowest = fifths - (4 if mode not in ("minor", "dorian", "phrygian") else 3)  # of the flattest tone
         place = next(place for place in range(lowest, lowest + 12) if (7 * place - pitch) % 12 == 0)
         letter, semitones = SHARPS[(place + 1) % 7], (place + 1) // 7
-        said = self.in_bar.get(letter, signature(fifths).get(letter, 0) if now else 0)
-        sign = "" if said == semitones and not self.always else _SIGNS[semitones]
+        usual = signature(fifths).get(letter, 0) if now else 0
+        octave = math.floor((pitch - semitones - STEPS[letter] - 60) / 12)
+        name = (letter.lower() if octave > 0 else letter) + (
+            "'" * (octave - 1) if octave > 0 else "," * -octave
+        )
+        said = self.in_bar.get(letter, usual)
+        sign = "" if said == semitones and not self.always and name not in self.held else _SIGNS[semitones]
         if sign:  # only what is written is in force after a change of key
             self.in_bar[letter] = semitones
-        octave = math.floor((pitch - semitones - STEPS[letter] - 60) / 12)
-        marks = "'" * (octave - 1) if octave > 0 else "," * -octave
-        return sign + (letter.lower() if octave > 0 else letter) + marks
+        self.held.discard(name)
+        if tied and (semitones != usual or self.always):
+            self.held.add(name)
+        return sign + name
