@@ -24,7 +24,7 @@ from tokenloom.sound.recognise import RATE, Ask, Recogniser, recogniser_folder
 from tokenloom.sound.voices import open_voice
 
 MARKED = re.compile(r"\d|\b(?:Mr|Mrs|Dr|St|Capt|No|vs|etc|viz|Dec|Jan|i\.e|e\.g)\.")
-MARKUP = re.compile(r"[_*`|:=<>{}\[\]\\#~]|\b[A-Z]{3,}\b|--")
+MARKUP = re.compile(r"[_*`|:=<>(){}\[\]\\#~]|\b[A-Z]{3,}\b|--")
 WINDOW_S = 26.0
 
 
@@ -86,10 +86,9 @@ def main() -> None:
         wrong, words = wrong + errors(a, b), words + len(a)
         print(f"{errors(a, b)}/{len(a)}\n  said  {said}\n  heard {heard}", flush=True)
         print(f"so far {wrong}/{words} = {wrong / words:.4f}", flush=True)
-    print(
-        f"word error rate {wrong / words:.4f} ({wrong} of {words} words, {len(chosen)} sentences, {len(marked)} "
-        f"with figures or abbreviations); {seconds:.0f} s spoken in {took:.2f} s of CPU, {seconds / took:.0f}x"
-    )
+    print(f"word error rate {wrong / words:.4f}: {wrong} of {words} words")
+    print(f"{len(chosen)} sentences, {len(marked)} of them with figures, dates or abbreviations")
+    print(f"{seconds:.0f} s spoken in {took:.2f} s of CPU: {seconds / took:.0f}x real time")
 
 
 if __name__ == "__main__":

@@ -229,3 +229,14 @@ def test_the_embedded_voice() -> None:
     assert 0.4 < len(fast) / len(whole) < 0.62
     assert 0.1 < np.abs(whole).max() <= 1.0
     assert not len(voice.utter("你好", 1.0, 0))
+
+
+def test_a_name_before_a_capital_is_no_numbered_king() -> None:
+    pytest.importorskip("hibari")
+    open_voice("heart")
+    from hibari.g2p.normalize import normalize
+
+    assert (
+        normalize("James Cook met Henry VIII in Chapter IV.")
+        == "James Cook met Henry the eighth in Chapter 4."
+    )

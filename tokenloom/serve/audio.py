@@ -234,7 +234,8 @@ class _Sound(Response):
 
     async def _next(self, gone: asyncio.Future[None]) -> bytes | None:
         following = asyncio.ensure_future(anext(self._chunks, None))
-        await asyncio.wait({following, gone}, return_when=asyncio.FIRST_COMPLETED)
+        both: set[asyncio.Future[Any]] = {following, gone}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if not following.done():
             following.cancel()
             await asyncio.wait({following})

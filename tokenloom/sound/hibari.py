@@ -6,6 +6,7 @@ Source: hibari-tts 0.2 (Apache-2.0), distilled from Kokoro-82M.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -73,7 +74,18 @@ def open_voice(name: str) -> HibariVoice:
 def _engine(name: str) -> Any:
     from hibari import Hibari
 
+    _mend_numerals()
     return Hibari(voice=name)
+
+
+def _mend_numerals() -> None:
+    """Has hibari 0.2.1 take a Roman numeral for one only where there is one: its patterns match no letter at
+    all as well, and read "James Cook" as "James the zeroth Cook"."""
+    from hibari.g2p import normalize
+
+    for name in ("RE_ROMAN_C", "RE_ROMAN_O"):
+        pattern = getattr(normalize, name).pattern
+        setattr(normalize, name, re.compile(pattern.replace("(?=[IVXLC])", r"(?=[IVXLCM]+\b)")))
 
 
 @cache
@@ -83,6 +95,7 @@ def english_phonemes(british: bool) -> Any:
         raise NoVoice(f"hibari-tts: not installed; Kokoro's English needs its phonemes: {GET_EMBEDDED}")
     from hibari.g2p import G2P
 
+    _mend_numerals()
     return G2P(british=british)
 
 

@@ -149,7 +149,7 @@ def onnx_session(path: Path, what: str) -> Session:
         session: Session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-    except (*_onnx_errors(onnxruntime), RuntimeError, ValueError) as error:
+    except _onnx_errors(onnxruntime) as error:
         raise ValueError(f"{path.name}: it cannot be read as a voice ({str(error)[:200]})") from error
     return session
 
@@ -158,13 +158,13 @@ def _onnx_errors(onnxruntime: Any) -> tuple[type[Exception], ...]:
     """What it raises for a file that is no network; its errors have no class in common but Exception."""
     state = onnxruntime.capi.onnxruntime_pybind11_state
     names = ("Fail", "InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NoSuchFile", "NotImplemented")
-    return tuple(getattr(state, name) for name in names)
+    return (RuntimeError, ValueError, *(getattr(state, name) for name in names))
 
 
 class Session(Protocol):
     """What is used of onnxruntime.InferenceSession."""
 
-    def run(self, names: None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]: ...
+    def run(self, names: None, inputs: dict[str, Any]) -> list[np.ndarray]: ...
     def get_inputs(self) -> list[InputOf]: ...
 
 
