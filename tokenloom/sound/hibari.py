@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def _engine(name: str) -> Any:
 def _mend_numerals() -> None:
     """Has hibari 0.2.1 take a Roman numeral for one only where there is one: its patterns match no letter at
     all as well, and read "James Cook" as "James the zeroth Cook"."""
-    from hibari.g2p import normalize
+    normalize = import_module("hibari.g2p.normalize")  # the package has a function of that name
 
     for name in ("RE_ROMAN_C", "RE_ROMAN_O"):
         pattern = getattr(normalize, name).pattern
