@@ -117,6 +117,7 @@ def test_accidentals_reach_as_far_as_is_said() -> None:
         ("|: C ::| D", "CCCD"),
         ("|: C |1 D :| E", "CDCE"),
         ("|: C |1 D |2 E |]", "CDCE"),
+        ("|: C |\n|1 D :|\n|2 E |]", "CDCE"),
     ],
 )
 def test_repeats_and_endings_are_played_out(music: str, order: str) -> None:

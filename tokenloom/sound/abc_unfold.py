@@ -69,10 +69,17 @@ def _next_ending(items: Sequence[Item], at: int, turn: int) -> tuple[int, Bar | 
         item = items[place]
         if isinstance(item, Ending) and turn in item.turns:
             return place, None
-        follows = place + 1 < len(items) and isinstance(items[place + 1], Ending)
-        if isinstance(item, Bar) and (item.start or item.again) and not follows:
+        if isinstance(item, Bar) and (item.start or item.again) and not _ending_follows(items, place):
             return place + 1, item
     return len(items), Bar()
+
+
+def _ending_follows(items: Sequence[Item], at: int) -> bool:
+    """Whether an ending begins after the bar line at `at`, perhaps after more bar lines, as `:|` and `|2`."""
+    for item in items[at + 1 :]:
+        if not isinstance(item, Bar) or item.start or item.again:
+            return isinstance(item, Ending)
+    return False
 
 
 @dataclass

@@ -79,7 +79,7 @@ def _music(score: Score, track: Track) -> Iterable[str]:
     texts = []
     for place, (start, stop) in enumerate(bars):
         fields = _fields(score, start) if place else ""
-        layers = []
+        layers: list[str] = []
         for layer in _layers(track.notes, start, stop):
             speller.begin(always=bool(layers))
             layers.append(_layer(layer, score, start, stop, speller))

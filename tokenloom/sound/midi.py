@@ -52,7 +52,7 @@ def read_midi(source: Path | str | bytes) -> Score:
     data = source if isinstance(source, bytes) else _bytes(Path(source))
     name = "the MIDI data" if isinstance(source, bytes) else f"{source}"
     _check(data, name)
-    import mido  # type: ignore[import-untyped]
+    import mido
 
     try:
         parsed = mido.MidiFile(file=io.BytesIO(data), clip=True)
