@@ -27,6 +27,7 @@ from tokenloom.cli import (
     poem,
     runs,
     serve,
+    sound,
     sprites,
     tokenizer,
     train,
@@ -39,7 +40,7 @@ from tokenloom.version import __version__
 
 app = typer.Typer(
     name="loom",
-    help="Tokenloom: make, train, judge and serve models that write and draw, on a machine you own.",
+    help="Tokenloom: make, train, judge and serve models that write, draw and speak, on a machine you own.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -51,6 +52,9 @@ app.command()(picture.draw)
 app.command()(picture.edit)
 app.command()(picture.restyle)
 app.command()(picture.describe)
+app.command()(sound.speak)
+app.command()(sound.voices)
+app.command()(sound.transcribe)
 app.command()(serve.studio)
 app.command()(serve.serve)
 app.command()(models.pull)
@@ -108,7 +112,7 @@ def root(
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say on stderr what is going on.")] = False,
 ) -> None:
-    """Tokenloom: make, train, judge and serve models that write and draw, on a machine you own."""
+    """Tokenloom: make, train, judge and serve models that write, draw and speak, on a machine you own."""
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
 
