@@ -140,6 +140,8 @@ def _answers(opened: Opened, asked: Asked, file: Path, found: Findings, bar: Bar
         {"prompt": question.shown, "text": text}
         for question, text in list(zip(questions, texts, strict=True))[:SAMPLES]
     ]
+    if empty := sum(not one.strip() for one in texts):
+        found.notes.append(f"{empty} of {len(texts)} answers are empty")
     if judged.copied:
         most = max(judged.copied, key=lambda run: run.length)
         found.notes.append(
