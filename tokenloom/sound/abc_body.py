@@ -83,7 +83,7 @@ class Voice:
     """How far an accidental reaches: `pitch`, to every octave until the bar line; `octave`; or `not`."""
     tied: dict[tuple[str, int], int] = field(default_factory=dict)
     held: dict[tuple[str, int], int] = field(default_factory=dict)
-    """Accidentals of notes that are tied on, in this bar and out of the bar before."""
+    """Accidentals of notes that are tied on: in this bar, and out of the last one to what begins this one."""
     last: Sound | None = None
     broken: Fraction | None = None
     tuplet: tuple[Fraction, int] = (Fraction(1), 0)
@@ -197,7 +197,7 @@ def _read_note(found: re.Match[str] | None, voice: Voice) -> tuple[int, Fraction
     octave = (1 if letter.islower() else 0) + marks.count("'") - marks.count(",")
     place = letter.upper(), octave
     reach = (place[0], 0 if voice.carry == "pitch" else octave)
-    held = voice.held.pop(place, None)
+    held = voice.held.pop(place, None) if voice.elapsed == 0 else None
     held = voice.tied.pop(place, held)
     usual = voice.key.altered.get(place[0], 0)
     semitones = ACCIDENTALS[sign] if sign else voice.in_bar.get(reach, usual) if held is None else held

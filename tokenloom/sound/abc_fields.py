@@ -62,7 +62,7 @@ def read_key(text: str) -> KeyField | None:
     if word in ("exp", "treble", "bass", "alto", "tenor", "perc"):
         mode = "major"
     else:
-        short = "" if word == "M" else word.lower()[:3]
+        short = word.lower()[:3]  # capitals say nothing here: EM is E minor
         if short not in MODES:
             raise ValueError(
                 f"K: {text!r}: mode {word!r} is none; allowed: maj, m, ion, dor, phr, lyd, mix, aeo, loc"
