@@ -146,6 +146,10 @@ def _change(table: dict[str, Any], change: str) -> None:
         table[last] = value
 
 
+def _fields_of(kind: Any) -> set[str]:
+    return {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
+
+
 def fill(kind: type[T], table: Mapping[str, Any], at: str = "") -> T:
     """A frozen dataclass from a table, inner ones from inner tables, every value of its declared type."""
     assert dataclasses.is_dataclass(kind)
@@ -153,7 +157,8 @@ def fill(kind: type[T], table: Mapping[str, Any], at: str = "") -> T:
     types = typing.get_type_hints(kind)
     for name in table:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
+            inner = [part for part in known if name in _fields_of(types[part])]
+            near = [f"{part}.{name}" for part in inner] or difflib.get_close_matches(name, known, 1)
             hint = f", did you mean {near[0]!r}?" if near else ";"
             raise ValueError(f"{at}{name}: unknown key{hint} allowed here: {', '.join(known)}")
     values = {name: _value(types[name], value, f"{at}{name}") for name, value in table.items()}

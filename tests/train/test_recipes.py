@@ -42,6 +42,7 @@ def test_set_changes_a_value(tmp_path: Path) -> None:
             'name = "a"\n[run]\nstep = 3',
             r"run\.step: unknown key, did you mean 'steps'\? allowed here: steps",
         ),
+        ('name = "a"\nsteps = 3', r"steps: unknown key, did you mean 'run\.steps'\?"),
         ('nam = "a"', "nam: unknown key, did you mean 'name'"),
         ("seed = 1", "name: missing"),
         ('name = "a"\n[run]\nsteps = "3"', "run.steps: found '3'; allowed: a whole number"),

@@ -5,6 +5,7 @@ Not the putting together (train.start), which this only turns into what every ru
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,7 @@ class LanguageRun:
     def before(self) -> Mapping[str, Any]:
         if self.parts.watched is None:
             return {}
+        print("Measuring what may be forgotten, before the first step ...", file=sys.stderr)
         return {"watched": {"bits_per_byte": self._watch(), "text": self.parts.watched[1]}}
 
     def publish(self, folder: Path, outcome: Outcome) -> None:
