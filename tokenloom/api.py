@@ -27,6 +27,7 @@ from tokenloom.tokens.text import Tokenizer, load_tokenizer
 if TYPE_CHECKING:
     import numpy as np
 
+    from tokenloom.api_music import Composed, Music
     from tokenloom.api_pictures import Diffusion, Picture, Pictures
     from tokenloom.engine.core import Core
     from tokenloom.tasks.pictures import Described
@@ -204,6 +205,18 @@ class Model:
     def describe(self, image: Any, lang: str = "en", **options: Any) -> Described:
         """What the picture shows, in "en" or "zh"."""
         return self.pictures.describe(image, lang=lang, **options)
+
+    @functools.cached_property
+    def music(self) -> Music:
+        """Composing; ValueError where this is no composer."""
+        from tokenloom.api_music import Music
+
+        return Music(self.name, self.folder, self.write)
+
+    def compose(self, words: str = "", **options: Any) -> Composed | list[Composed]:
+        """A piece of these words; options: bars, key, seed and more; with n > 1 a list comes back."""
+        made = self.music.compose(words, **options)
+        return made[0] if len(made) == 1 else made
 
     def write(self, request: Request) -> list[tuple[int, ...]]:
         """The ids of each choice of an engine's request as it stands, but for its id."""

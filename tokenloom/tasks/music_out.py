@@ -1,0 +1,134 @@
+"""Scores on their way out: MIDI, ABC, sound and piano rolls, each labelled. The one place where they leave.
+
+A sound is played by the built-in synthesiser, or by a SoundFont of the user's. Not the score (tasks.music).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from tokenloom.config import new_file
+from tokenloom.sound.score import Score
+from tokenloom.trust import label
+from tokenloom.trust.notation import label_notation
+
+Kind = Literal["midi", "abc", "wav", "flac", "ogg", "mp3", "png", "svg"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+SOUNDS = ("wav", "flac", "ogg", "mp3")
+ENDINGS: dict[str, Kind] = {f".{kind}": kind for kind in KINDS} | {
+    ".mid": "midi",
+    ".oga": "ogg",
+    ".wave": "wav",
+}
+MIME: dict[str, str] = {
+    "midi": "audio/midi",
+    "abc": "text/vnd.abc",
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "mp3": "audio/mpeg",
+    "png": "image/png",
+    "svg": "image/svg+xml",
+}
+RATE = 44_100
+WIDTH = 1200
+
+
+def kind_of(path: Path) -> Kind:
+    """The format that a file's ending names."""
+    found = ENDINGS.get(path.suffix.lower())
+    if found is None:
+        raise ValueError(f"--output: found {path.name!r}; a file of music ends in {', '.join(ENDINGS)}")
+    return found
+
+
+def deliver(
+    score: Score,
+    kind: str,
+    *,
+    seed: int = 0,
+    audible: bool = True,
+    lang: str = "en",
+    soundfont: Path | str | None = None,
+    width: int = WIDTH,
+) -> bytes:
+    """The labelled file of a score.
+
+    audible: a rhythm of tones before a sound says that it is AI-generated; the hidden label is in every file.
+    lang: of the visible words. soundfont: the file of one, which plays instead of the synthesiser. seed: of
+    the synthesiser. width: of a piano roll in pixels. ValueError for a kind that is none, or a missing
+    package.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"format: found {kind!r}; allowed: {', '.join(KINDS)}")
+    if kind in SOUNDS:
+        return _sound(score, kind, seed, audible, soundfont)
+    if kind == "png":
+        return _picture(score, lang, width)
+    if kind == "midi":
+        from tokenloom.sound.midi import write_midi
+
+        return label_notation(write_midi(score), "midi", lang)
+    if kind == "svg":
+        from tokenloom.sound.roll import roll_svg
+
+        return label_notation(roll_svg(score, width).encode(), "svg", lang)
+    from tokenloom.sound.abc import write_abc
+
+    return label_notation(write_abc(score).encode(), "abc", lang)
+
+
+def samples_of(score: Score, rate: int = RATE, seed: int = 0, soundfont: Path | str | None = None) -> Any:
+    """float32 (samples, 2) within -1 and 1."""
+    if soundfont is not None:
+        from tokenloom.sound.soundfont import render_with
+
+        return render_with(score, soundfont, rate)
+    from tokenloom.sound.synth import render
+
+    return render(score, rate, seed)
+
+
+def _sound(score: Score, kind: str, seed: int, audible: bool, soundfont: Path | str | None) -> bytes:
+    from tokenloom.sound.audio import encode
+    from tokenloom.trust.audio import with_rhythm
+
+    samples = samples_of(score, RATE, seed, soundfont)
+    if audible:
+        samples = with_rhythm(samples, RATE)
+    return label(cast(Any, kind), encode(samples, RATE, kind), audible=False).data
+
+
+def _picture(score: Score, lang: str, width: int) -> bytes:
+    import io
+
+    from tokenloom.sound.roll import roll
+
+    buffer = io.BytesIO()
+    roll(score, width).convert("RGBA").save(buffer, "PNG")
+    return label("png", buffer.getvalue(), lang=lang).data
+
+
+def numbered(path: Path, n: int) -> list[Path]:
+    """The files of n versions: the path itself, or reel-1.mid, reel-2.mid, ... where there are several."""
+    if n == 1:
+        return [path]
+    return [path.with_name(f"{path.stem}-{at}{path.suffix}") for at in range(1, n + 1)]
+
+
+def check_place(path: Path) -> None:
+    """Said before anything is composed; ValueError names what is wrong with the place."""
+    kind_of(path)
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+        raise ValueError(f"--output: found {str(path)!r}; {what}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ValueError(f"--output: {path} may not be written")
+
+
+def write(path: Path, data: bytes) -> None:
+    """Beside and renamed."""
+    with new_file(path) as beside:
+        beside.write_bytes(data)
