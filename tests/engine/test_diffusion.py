@@ -145,8 +145,8 @@ def test_the_engine_s_process_paints(engine: EngineProcess, brush: Brush) -> Non
 
 def test_a_painting_can_be_dropped_and_others_wait_their_turn(engine: EngineProcess) -> None:
     strokes: list[Stroke] = []
-    long = engine.paint("tiny", Paint("a fox", steps=1000, n=8), strokes.append)
-    second = engine.paint("tiny", Paint("a fox", steps=1000, n=8), strokes.append)
+    long = engine.paint("tiny", Paint("a fox", steps=500, n=16), strokes.append)
+    second = engine.paint("tiny", Paint("a fox", steps=500, n=16), strokes.append)
     last = engine.paint("tiny", Paint("a fox", steps=1), lambda stroke: None)
     end = time.monotonic() + 60
     while not strokes and time.monotonic() < end:
@@ -158,7 +158,7 @@ def test_a_painting_can_be_dropped_and_others_wait_their_turn(engine: EngineProc
     with pytest.raises(EngineError, match="given up"):
         long.answer.result(60)
     assert last.answer.result(60).pixels.shape == (1, SIZE, SIZE, 4)
-    assert len(strokes) < 1000
+    assert len(strokes) < 500
 
 
 def test_what_it_cannot_do_is_said(engine: EngineProcess) -> None:

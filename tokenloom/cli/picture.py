@@ -173,11 +173,13 @@ def edit(
         read_mask(marks, opened, str(mask))
     elif not _diffuses(model):
         own_mask(opened, "--mask")
-    wish |= _own(model, shape, style)
+    wish |= {"size": _side(shape), "fit": fit, "style": style}
+    if _diffuses(model):
+        wish["size"] = shape
+    else:
+        _own(model, shape, style)
     with _load(model, dtype, device) as loaded:
-        drawn = loaded.pictures.edit(
-            source, prompt, mask=marks, style=style, fit=fit, size=wish.pop("size", _side(shape)), **wish
-        )
+        drawn = loaded.edit(source, prompt, mask=marks, **wish)
         _deliver(drawn, files, _side(shape), spoken, as_json)
 
 
@@ -212,12 +214,12 @@ def restyle(
     wish = _wish(n, seed, 1, guidance, temperature, top_k, steps, negative, strength)
     shape, spoken = _shape(size), _check(lang, fit)
     diffuses = _diffuses(model)
-    wish |= _own(model, shape, None if diffuses else style)
+    wish |= {**_own(model, shape, None if diffuses else style), "fit": fit}
     files = _files(output, image.with_name(f"{image.stem}-{'style' if diffuses else style}.png"), n)
     source = read_picture(image)
     open_picture(source, str(image))
     with _load(model, dtype, device) as loaded:
-        _deliver(loaded.restyle(source, style, fit=fit, **wish), files, _side(shape), spoken, as_json)
+        _deliver(loaded.restyle(source, style, **wish), files, _side(shape), spoken, as_json)
 
 
 def describe(
@@ -239,8 +241,9 @@ def describe(
     spoken = _check(lang, fit)
     source = read_picture(image)
     open_picture(source, str(image))
+    options: dict[str, Any] = {"fit": fit, "temperature": temperature, "seed": seed}
     with _load(model, dtype, device) as loaded:
-        found = loaded.pictures.describe(source, lang=spoken, fit=fit, temperature=temperature, seed=seed)
+        found = loaded.describe(source, lang=spoken, **options)
     if as_json:
         print(json.dumps({"text": found.text, "lang": spoken, "seed": found.seed}, ensure_ascii=False))
     else:

@@ -268,7 +268,7 @@ class Brush:
                 raise Stopped
             if news is None:
                 return tensors
-            steps = int(running.num_timesteps)
+            steps = int(getattr(running, "num_timesteps", 0)) or len(running.scheduler.timesteps)
             due = min((step + 1) * (paint.partials + 1) // steps, paint.partials)
             pixels = _preview(running, tensors["latents"]) if shown < due and step + 1 < steps else None
             news(Stroke(picture, step + 1, steps, None if pixels is None else due - 1, pixels))
@@ -277,7 +277,9 @@ class Brush:
 
         # Noise from the CPU's generator is the same whatever device computes.
         generator = torch.Generator("cpu").manual_seed((paint.seed + picture) % SEEDS)
-        return pipe(**options, generator=generator, callback_on_step_end=on_step)
+        taken = inspect.signature(pipe.__call__).parameters
+        told = {"callback_on_step_end": on_step} if "callback_on_step_end" in taken else {}
+        return pipe(**options, generator=generator, **told)
 
     def _mode(self, mode: str) -> Any:
         """The pipeline of a mode, over the same weights."""
@@ -313,7 +315,7 @@ class Brush:
             "guidance_scale": ("guidance", paint.guidance),
             "strength": ("strength", paint.strength),
         }
-        options: dict[str, Any] = {"num_images_per_prompt": 1, "output_type": "pil"}
+        options: dict[str, Any] = {"output_type": "pil"}
         for key, (field, value) in wanted.items():
             if value is None:
                 continue

@@ -38,7 +38,7 @@ from tokenloom.serve.schema_images import (
 from tokenloom.serve.walking import Done, Partials, named, walk
 from tokenloom.tasks import artist as roads
 from tokenloom.tasks.artist import Artist, Diffuser
-from tokenloom.tasks.pictures import Drawn, Painter, Road, Wish
+from tokenloom.tasks.pictures import Drawn, Painter, Road, Wish, check_style
 from tokenloom.tasks.pictures_in import (
     MAX_BYTES,
     BadPicture,
@@ -269,7 +269,12 @@ def wish_of(body: Pictured, artist: Artist) -> tuple[Wish, tuple[int, int]]:
         wish = dataclasses.replace(wish, seed=wish.drawn_seed())
     if isinstance(artist, Diffuser):
         return wish, _made(lambda: artist.frame(wish))
-    side = _made(body.square)
+    try:
+        check_style(body.style)
+        side = body.square()
+    except ValueError as error:
+        field = str(error).partition(":")[0]
+        raise ApiError(422, str(error), param=field, code="invalid_value") from None
     return wish, (side, side)
 
 

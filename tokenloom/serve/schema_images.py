@@ -49,7 +49,7 @@ class Pictured(Body):
     """The judge chooses each picture out of so many candidates."""
     negative_prompt: str | None = None
     """What shall not be seen. This and the next two are for diffusion models alone."""
-    steps: int | None = Field(None, ge=1, le=1000)
+    steps: int | None = Field(None, ge=1, le=500)
     """From noise to the picture. When not given, as the pipeline does it."""
     strength: float | None = Field(None, gt=0, le=1)
     """How far from the given picture."""
@@ -112,8 +112,7 @@ class Pictured(Body):
         width, height = self.given() or (SIZE, SIZE)
         if width != height or not SIZES[0] <= width <= SIZES[1]:
             raise ValueError(
-                f"size: found {self.size}; pictures of this model are square; allowed: 64x64 to 1024x1024, "
-                "or auto"
+                f"size: found {self.size}; its pictures are square; allowed: 64x64 to 1024x1024, or auto"
             )
         return width
 

@@ -44,8 +44,11 @@ class TaskRequest(Body):
 
 
 def listed(desk: Desk) -> dict[str, Any]:
-    """Those of pictures are among them where a picture model is on offer."""
-    known = [task for task in tasks.tasks().values() if task.prompt or desk.models.painters()]
+    """Those of pictures are among them where a picture model is on offer, one that sees for the words."""
+    draws, sees = bool(desk.models.painters()), bool(desk.models.seers())
+    known = [
+        task for task in tasks.tasks().values() if task.prompt or (sees if task.kind == "caption" else draws)
+    ]
     return {"object": "list", "data": [tasks.fields_json(task) for task in known]}
 
 

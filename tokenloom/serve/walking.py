@@ -10,6 +10,7 @@ import dataclasses
 import secrets
 from collections.abc import AsyncGenerator
 from concurrent.futures import Future
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,11 +64,14 @@ async def walk(
                 yield progress
             answer = [tuple(one) for one in ids]
         elif isinstance(need, Paint):
-            async for news in _paint(desk, model, dataclasses.replace(need, partials=partials)):
-                if isinstance(news, Painted):
-                    answer = news
-                else:
-                    yield news
+            async with aclosing(
+                _paint(desk, model, dataclasses.replace(need, partials=partials))
+            ) as painting:
+                async for news in painting:
+                    if isinstance(news, Painted):
+                        answer = news
+                    else:
+                        yield news
         else:
             answer = await ask(desk, model, need)
 

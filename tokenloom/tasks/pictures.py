@@ -31,7 +31,7 @@ from tokenloom.weights.tokenizer_files import json_object
 MAX_N = 64
 MAX_CANDIDATES = 256
 MAX_GUIDANCE = 20.0
-MAX_STEPS = 1000
+MAX_STEPS = 500
 GUIDANCE = 2.5
 """Where a model's generation_config.json states no guidance_scale."""
 SEEDS = 2**63
