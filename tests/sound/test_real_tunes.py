@@ -30,11 +30,11 @@ RHYTHMS = ((6, 6), (9, 3), (3, 9), (12,), (4, 4, 4), (3, 3, 6), (6, 3, 3), (24,)
 
 
 def made_up(seed: int) -> Score:
-    """A tune of six bars in a key and a metre, with upbeats, rests and chords."""
+    """A tune of four bars in a key and a metre, with upbeats, rests and chords."""
     dice = random.Random(seed)
     beats, unit = dice.choice([(4, 4), (3, 4), (2, 4), (6, 8), (9, 8), (2, 2)])
     pickup = dice.choice([0, 6, 12])
-    end = pickup + 6 * bar_ticks(beats, unit)
+    end = pickup + 4 * bar_ticks(beats, unit)
     notes: list[Note] = []
     now = dice.choice([0, pickup])
     while now < end:
@@ -166,4 +166,4 @@ def test_music21_reads_most_raw_tunes_as_we_do() -> None:
             notes = [note for track in read_tune(text).tracks for note in track.notes]
             same += theirs == sorted((note.start, note.duration, note.pitch) for note in notes)
     assert compared >= 50
-    assert same / compared >= 0.55
+    assert same / compared >= 0.6
