@@ -14,7 +14,7 @@ from fastapi import FastAPI, Request
 from starlette.responses import JSONResponse, Response
 
 from tokenloom import __version__, hub
-from tokenloom.serve import audio, dispatch, errors, hearing, images, openapi, pages, tasks
+from tokenloom.serve import audio, dispatch, errors, hearing, images, music, openapi, pages, tasks
 from tokenloom.serve.body import read_json
 from tokenloom.serve.bridge import ClientGone, Engine
 from tokenloom.serve.desk import Desk
@@ -29,6 +29,7 @@ from tokenloom.serve.schema_chat import ChatRequest
 from tokenloom.serve.schema_completions import CompletionRequest
 from tokenloom.serve.schema_images import EditRequest, ImagesRequest, VariationRequest
 from tokenloom.serve.schema_messages import MessagesRequest
+from tokenloom.serve.schema_music import MusicRequest
 from tokenloom.serve.schema_responses import ResponsesRequest
 from tokenloom.serve.settings import Settings
 from tokenloom.serve.tasks import TaskRequest
@@ -47,6 +48,7 @@ BODIES = (
     SpeechRequest,
     TranscriptionRequest,
     TranslationRequest,
+    MusicRequest,
 )
 DESCRIPTION = "OpenAI's API over models on this machine."
 
@@ -280,3 +282,17 @@ def _sound_routes(app: FastAPI, desk: Desk) -> None:
     async def translated(request: Request) -> Response:
         """A recording written down in English."""
         return await hearing.translations(desk, request)
+
+    tune: dict[int | str, dict[str, Any]] = {
+        200: {
+            "description": "The music: one file as it is, or all files as JSON.",
+            "content": {"application/json": {"schema": {"type": "object"}}}
+            | {kind: {"schema": {"type": "string", "format": "binary"}} for kind in music.MIME.values()},
+        }
+    }
+    form = openapi.takes_form(MusicRequest, "file")
+
+    @app.post("/v1/audio/music", responses={**tune, **asked}, openapi_extra=form)
+    async def composed(request: Request) -> Response:
+        """Music of words; a given score continued, with bars written anew, or with chords under it."""
+        return await music.compose(desk, request)

@@ -23,6 +23,7 @@ from tokenloom.serve.bridge import Engine
 from tokenloom.serve.errors import ApiError, bad_request
 from tokenloom.serve.settings import Settings
 from tokenloom.tasks.artist import Artist, Diffuser, open_artist, options
+from tokenloom.tasks.music import Composer, composes
 from tokenloom.tasks.pictures import Painter
 from tokenloom.tokens.image import STYLES
 from tokenloom.tokens.text import Tokenizer, load_tokenizer
@@ -61,6 +62,8 @@ class Loaded:
     """What its makers recommend."""
     painter: Painter | None = None
     """Of a picture model."""
+    composer: Composer | None = None
+    """Of a model of music."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,9 @@ class _Entry:
     diffuses: bool = False
     """It is a diffusion model, which draws and has no words."""
     artist: Artist | None = None
+    composes: bool = False
+    """It is a model of music."""
+    composer: Composer | None = None
 
     @classmethod
     def of(cls, place: Place) -> _Entry:
@@ -96,7 +102,13 @@ class _Entry:
             sampling=recommended(place.name, place.path),
             draws=diffuses or has_codec(place.path),
             diffuses=diffuses,
+            composes=composes(place.path),
         )
+
+    @property
+    def kind(self) -> str:
+        """text, picture or music."""
+        return "picture" if self.draws else "music" if self.composes else "text"
 
     @property
     def state(self) -> str:
@@ -143,7 +155,7 @@ class Models:
     def _general(self) -> list[str]:
         """The models that may answer words where none is named."""
         own = set() if self._fixed else {one.name for one in hub.shipped()}
-        return [name for name in self._ordered() if name not in own and not self._entries[name].draws]
+        return [name for name in self._ordered() if name not in own and self._entries[name].kind == "text"]
 
     def painters(self) -> list[str]:
         """The picture models; the first draws where none is named. Those that see, too, come first."""
@@ -153,6 +165,10 @@ class Models:
     def seers(self) -> list[str]:
         """The picture models that describe; the first does where none is named."""
         return [name for name in self.painters() if not self._entries[name].diffuses]
+
+    def composers(self) -> list[str]:
+        """The models of music; the first composes where none is named."""
+        return [name for name in self._ordered() if self._entries[name].composes]
 
     async def default(self) -> str | None:
         """The model of a request that names none; None where none is on offer.
@@ -182,7 +198,7 @@ class Models:
 
     def start(self) -> None:
         """Begins to load the first model."""
-        names = self._general() or (self.painters() if self._fixed else [])
+        names = self._general() or ([*self.painters(), *self.composers()] if self._fixed else [])
         self._first = next((self._entries[name] for name in names), None)
         if self._first is not None:
             self._begin(self._first)
@@ -217,9 +233,10 @@ class Models:
         entry = self._entries[found[0]]
         card = {"id": name, "object": "model", "created": entry.created, "owned_by": "tokenloom"}
         card["state"] = entry.state
-        card["kind"] = "picture" if entry.draws else "text"
-        media = ["text", "image"] if entry.draws else ["text"]
-        card["modalities"] = {"input": media, "output": ["image"] if entry.diffuses else media}
+        card["kind"] = entry.kind
+        media = ["text", "image"] if entry.draws else ["text", "music"] if entry.composes else ["text"]
+        made = ["image"] if entry.diffuses else ["music"] if entry.composes else media
+        card["modalities"] = {"input": media, "output": made}
         if entry.draws:
             card["styles"] = [] if entry.diffuses else list(STYLES)
         if entry.artist is not None:
@@ -262,7 +279,21 @@ class Models:
             fingerprint=f"fp_{fingerprint[:12]}",
             sampling=entry.sampling,
             painter=entry.artist if isinstance(entry.artist, Painter) else None,
+            composer=entry.composer,
         )
+
+    async def composing(self, name: str) -> Loaded:
+        """The model of music of a name, loaded, or the first where it is "". Errors as in `get`, and ApiError
+        for a model that composes nothing."""
+        names = self.composers()
+        if not name and not names:
+            message = "model: no composer is on offer; `loom models` lists those that compose"
+            raise ApiError(404, message, param="model", code="model_not_found")
+        model = await self.get(name or names[0])
+        if model.composer is None:
+            others = ", ".join(names) or "none is on offer"
+            raise bad_request(f"model: {name} composes no music; composers: {others}", "model")
+        return model
 
     async def drawing(self, name: str) -> Drawing:
         """The picture model of a name, loaded, or the first where it is "". Errors as in `get`, and ApiError
@@ -314,6 +345,8 @@ class Models:
         try:
             if entry.draws:
                 entry.artist = await asyncio.to_thread(open_artist, place.path, place.name)
+            if entry.composes:
+                entry.composer = await asyncio.to_thread(Composer.open, place.path, place.name)
             if not entry.diffuses:
                 entry.tokenizer = await asyncio.to_thread(load_tokenizer, place.path)
             entry.info = await asyncio.to_thread(self._ask_engine, place)

@@ -8,11 +8,12 @@ added by the rules of sound.harmony: no chords were learned.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tokenloom.engine.request import Constraint, Request, Sampling
 from tokenloom.hub.sampling import recommended
@@ -82,7 +83,10 @@ def composes(folder: Path) -> bool:
     """Whether a model's path is that of a composer: a folder whose vocabulary has the events of music."""
     if not (folder / "tokenloom.json").is_file():
         return False
-    vocabulary = read_vocabulary(folder)
+    try:
+        vocabulary = read_vocabulary(folder)
+    except ValueError:
+        return False  # a damaged file says nothing here; loading the model names the fault
     return vocabulary is not None and MUSIC in vocabulary.names
 
 
@@ -178,7 +182,7 @@ def wish_of(
     return given.over(said)
 
 
-def _one(name: str, text: str, parts: tuple[str, ...], allowed: str) -> dict[str, object]:
+def _one(name: str, text: str, parts: tuple[str, ...], allowed: str) -> dict[str, Any]:
     """What a text says of one thing alone."""
     words = text.strip()
     words = f"in {words[:1].upper()}{words[1:]}" if name == "key" and words.isascii() else words
@@ -237,10 +241,10 @@ def whole_bars(score: Score) -> int:
 
 def bars_of(text: str) -> tuple[int, int]:
     """(first, last) of "5-8" or "5"."""
-    first, _, last = text.strip().partition("-")
-    if not first.strip().isdecimal() or not (last.strip() or first.strip()).isdecimal():
+    found = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", text.strip())
+    if found is None:
         raise MusicError(f"infill: found {text!r}; allowed: bars as 5-8, or one as 5")
-    return int(first), int(last or first)
+    return int(found[1]), int(found[2] or found[1])
 
 
 def _written(composer: Composer, ask: MusicAsk, how: How) -> Road:

@@ -58,8 +58,8 @@ def deliver(
 
     audible: a rhythm of tones before a sound says that it is AI-generated; the hidden label is in every file.
     lang: of the visible words. soundfont: the file of one, which plays instead of the synthesiser. seed: of
-    the synthesiser. width: of a piano roll in pixels. ValueError for a kind that is none, or a missing
-    package.
+    the synthesiser; the same gives the same file, but for an OGG's serial number. width: of a piano roll in
+    pixels. ValueError for a kind that is none, or a missing package.
     """
     if kind not in KINDS:
         raise ValueError(f"format: found {kind!r}; allowed: {', '.join(KINDS)}")
@@ -96,9 +96,11 @@ def _sound(score: Score, kind: str, seed: int, audible: bool, soundfont: Path | 
     from tokenloom.trust.audio import with_rhythm
 
     samples = samples_of(score, RATE, seed, soundfont)
+    if kind == "wav":
+        return label("wav", encode(samples, RATE, kind), audible=audible).data
     if audible:
         samples = with_rhythm(samples, RATE)
-    return label(cast(Any, kind), encode(samples, RATE, kind), audible=False).data
+    return label(cast(Any, kind), encode(samples, RATE, kind)).data
 
 
 def _picture(score: Score, lang: str, width: int) -> bytes:

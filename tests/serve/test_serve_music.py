@@ -1,0 +1,159 @@
+"""Music over HTTP, by a real server with a real engine and a composer of random weights."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+from fake_engine import Place
+from picture_serving import text_model
+from serving import running
+from tiny_composer import ABC, tiny_composer
+
+from tokenloom.engine.process import EngineProcess
+from tokenloom.serve.app import create_app
+from tokenloom.serve.settings import Settings
+from tokenloom.sound.abc import read_tune
+from tokenloom.sound.midi import read_midi
+from tokenloom.trust import read_label
+from tokenloom.trust.notation import labels_in
+
+URL = "/v1/audio/music"
+SHORT = {"prompt": "a fast reel in D", "bars": 2, "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def http(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    torch.set_num_threads(1)
+    place = tmp_path_factory.mktemp("band")
+    folders = {
+        "writer": text_model(place / "writer", model_folder),
+        "composer": tiny_composer(place / "composer"),
+    }
+    app = create_app(
+        EngineProcess(threads=1),
+        Settings(models=tuple(folders), first_news_s=0.2),
+        find=lambda name: Place(name, folders[name]),  # type: ignore[arg-type]
+    )
+    with running(app) as url, httpx.Client(base_url=url, timeout=120, trust_env=False) as client:
+        for _ in range(600):
+            if client.get("/health").status_code == 200:
+                break
+            time.sleep(0.1)
+        yield client
+
+
+def test_models_say_what_they_do(http: httpx.Client) -> None:
+    cards = {card["id"]: card for card in http.get("/v1/models").json()["data"]}
+    assert (cards["writer"]["kind"], cards["composer"]["kind"]) == ("text", "music")
+    assert cards["composer"]["modalities"]["output"] == ["music"]
+
+
+def test_one_file_is_bytes(http: httpx.Client) -> None:
+    found = http.post(URL, json=SHORT)
+    assert found.status_code == 200, found.text
+    assert found.headers["content-type"] == "audio/midi"
+    assert found.headers["x-tokenloom-seed"] == "3"
+    score = read_midi(found.content)
+    assert score.keys[0][1:] == ("D", "major")
+    assert len(score.bars) - bool(score.pickup) == 2
+    assert labels_in(found.content, "midi")
+    assert http.post(URL, json=SHORT).content == found.content, "the same seed, the same file"
+    assert http.post(URL, json={**SHORT, "seed": 4}).content != found.content
+
+
+def test_several_pieces_are_json(http: httpx.Client) -> None:
+    asked = {**SHORT, "prompt": "a heavy reel in D", "n": 2, "response_format": ["abc", "roll"]}
+    found = http.post(URL, json=asked).json()
+    assert found["unknown"] == ["heavy"]
+    assert [one["index"] for one in found["data"]] == [0, 1]
+    for one in found["data"]:
+        assert (one["key"], one["bars"], one["kind"]) == ("D major", 2, "reel")
+        files = {form: base64.b64decode(text) for form, text in one["files"].items()}
+        assert read_tune(files["abc"].decode()).keys[0][1:] == ("D", "major")
+        assert files["roll"].startswith(b"<svg")
+        assert labels_in(files["roll"], "svg")
+    assert found["usage"]["output_tokens"] > 0
+    assert found["data"][0]["files"]["abc"] != found["data"][1]["files"]["abc"]
+
+
+def test_a_sound_is_labelled(http: httpx.Client) -> None:
+    found = http.post(URL, json={**SHORT, "bars": 1, "response_format": "wav"})
+    assert found.content.startswith(b"RIFF")
+    assert read_label(found.content) is not None
+
+
+def test_a_given_score(http: httpx.Client) -> None:
+    given = read_tune(ABC)
+    data = {"response_format": "abc", "bars": "2", "seed": "1"}
+    longer = http.post(URL, data=data, files={"file": ("in.abc", ABC.encode())})
+    assert longer.status_code == 200, longer.text
+    assert len(read_tune(longer.text).bars) == len(given.bars) + 2
+    body = {"file": base64.b64encode(ABC.encode()).decode(), "response_format": "abc", "seed": 1}
+    anew = http.post(URL, json={**body, "infill": "3-4"})
+    made = read_tune(anew.text)
+
+    def outside(tune: Any) -> list[tuple[int, int]]:
+        return [(n.start, n.pitch) for n in tune.tracks[0].notes if not 96 <= n.start < 192]
+
+    assert outside(made) == outside(given)
+    url = f"data:text/vnd.abc;base64,{body['file']}"
+    under = http.post(URL, json={**body, "file": url, "task": "harmonise"})
+    assert len(read_tune(under.text).tracks) == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "param"),
+    [
+        ({"prompt": "a polka"}, 400, "prompt"),
+        ({"key": "H"}, 400, "key"),
+        ({"metre": "5"}, 400, "metre"),
+        ({"kind": "polka"}, 400, "kind"),
+        ({"tempo": 999}, 400, "tempo"),
+        ({"bars": 65}, 422, "bars"),
+        ({"n": 0}, 422, "n"),
+        ({"model": "writer"}, 400, "model"),
+        ({"model": "nobody"}, 404, "model"),
+        ({"response_format": "midi2"}, 422, None),
+        ({"response_format": []}, 422, None),
+        ({"task": "continue"}, 400, "file"),
+        ({"task": "compose", "file": "WDoxCg=="}, 400, "file"),
+        ({"task": "infill", "file": "WDoxCg=="}, 422, None),
+        ({"infill": "1-2"}, 400, "file"),
+        ({"infill": "x", "file": base64.b64encode(ABC.encode()).decode()}, 400, "infill"),
+        ({"infill": "7-99", "file": base64.b64encode(ABC.encode()).decode()}, 400, "infill"),
+        ({"file": "WDoxCg=="}, 400, "file"),
+        ({"file": "ß"}, 400, "file"),
+        ({"file": "http://x/a.mid,"}, 400, "file"),
+        ({"file": base64.b64encode(b"MThd\x00\x00").decode()}, 400, "file"),
+        ({"answer": "file", "n": 2}, 422, None),
+    ],
+)
+def test_what_cannot_be_asked(
+    http: httpx.Client, body: dict[str, Any], status: int, param: str | None
+) -> None:
+    found = http.post(URL, json=body)
+    assert found.status_code == status, found.text
+    error = found.json()["error"]
+    assert param is None or error["param"] == param, error
+
+
+def test_forms_that_are_none(http: httpx.Client) -> None:
+    files = {"file": ("in.abc", ABC.encode())}
+    for data, param in (({"bars": "x"}, "bars"), ({"harmonise": "maybe"}, "harmonise")):
+        found = http.post(URL, data=data, files=files)
+        assert (found.status_code, found.json()["error"]["param"]) == (400, param)
+    assert http.post(URL, files={"other": ("a", b"b")}).status_code == 400
+    assert http.post(URL, content=b"x", headers={"content-type": "text/plain"}).status_code == 415
+
+
+def test_a_text_route_does_not_take_a_composer(http: httpx.Client) -> None:
+    answer = http.post("/v1/completions", json={"prompt": "Hello", "max_tokens": 2})
+    assert answer.status_code == 200
+    assert answer.json()["model"] == "writer"
