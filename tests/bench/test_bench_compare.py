@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,7 @@ def test_a_worker_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 class Recorder:
-    """A peer that answers at once and remembers what it was asked."""
+    """A peer that takes a millisecond for each token and remembers what it was asked."""
 
     def __init__(self, short: int = 0) -> None:
         self.asked: list[tuple[list[list[int]], int]] = []
@@ -129,6 +130,7 @@ class Recorder:
 
     def ids(self, prompts: list[list[int]], new: int) -> int:
         self.asked.append((prompts, new))
+        time.sleep(new / 1000)
         return new * len(prompts) - self.short
 
 

@@ -57,7 +57,7 @@ def gallery(place: Path, tokenizer_folder: Path, **settings: object) -> Iterator
     }
     options = {"models": tuple(folders), "first_news_s": 0.2, **settings}
     app = create_app(
-        EngineProcess(threads=1),
+        EngineProcess(threads=1, flush_ms=0),  # each step is news: pictures this small are done in one flush
         Settings(**options),
         find=lambda name: Place(name, folders[name]),  # type: ignore[arg-type]
     )

@@ -92,6 +92,7 @@ def test_a_stream_of_partial_pictures(shown: Gallery) -> None:
     options: Any = {"prompt": "a red fox", "n": 24, "size": "64x64", "extra_body": {"seed": 7}}
     done: dict[int, str] = {}
     shares: dict[int, list[int]] = {}
+    whole = shown.client.images.generate(**options).data or []  # from here on the codec is open
     for event in shown.client.images.generate(stream=True, partial_images=3, **options):
         found: Any = event
         if event.type == "image_generation.partial_image":
@@ -106,7 +107,6 @@ def test_a_stream_of_partial_pictures(shown: Gallery) -> None:
     for numbers in shares.values():
         assert numbers == sorted(set(numbers))
         assert numbers[-1] <= 2
-    whole = shown.client.images.generate(**options).data or []
     assert [done[index] for index in range(24)] == [one.b64_json for one in whole], (
         "streamed or not, the same"
     )
