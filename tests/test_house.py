@@ -13,8 +13,8 @@ ROOT = Path(__file__).parent.parent / "tokenloom"
 # fmt: off
 ROOMS = [
     "version", "step", "config", "weights", "hub", "model", "native", "codec", "privacy", "sound", "tokens",
-    "engine", "data", "train", "evals", "explain", "trust", "tasks", "api_pictures", "api", "serve",
-    "studio", "bench", "terminal", "cli",
+    "engine", "data", "train", "evals", "explain", "trust", "tasks", "api_pictures", "api_music", "api",
+    "serve", "studio", "bench", "terminal", "cli",
 ]
 # fmt: on
 FORBIDDEN = {("serve", "train"), ("serve", "data")}
