@@ -96,7 +96,7 @@ context = 128
 lr = 0.01
 kind = "adamw"
 [run]
-steps = 80
+steps = 200
 rows = 4
 batch_tokens = 512
 threads = 1

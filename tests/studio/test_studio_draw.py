@@ -35,6 +35,7 @@ def drawn(page: Any, words: str = "a red fox") -> Any:
     page.get_by_role("button", name="Draw", exact=True).click()
     work = page.get_by_role("article").first
     expect(work.get_by_role("button", name="Save picture 1")).to_be_visible()
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)  # one work at a time
     return work
 
 
@@ -192,7 +193,7 @@ def test_a_mask_goes_by_keys_and_by_finger(easel: Wire, look: Look) -> None:
     page.keyboard.press("Control+z")
     expect(page.locator(".share")).to_have_text(one)
     box = canvas.bounding_box()
-    page.touchscreen.tap(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.9)
+    canvas.tap(position={"x": box["width"] * 0.9, "y": box["height"] * 0.9})  # waits until nothing moves
     expect(page.locator(".share")).not_to_have_text(one)
     page.get_by_label("Prompt").fill("a hat")
     page.get_by_label("Prompt").press("Enter")
@@ -356,6 +357,7 @@ def test_every_control_has_a_name_and_a_picture_of_the_page(
     page = look("/#/draw", color_scheme=scheme).page
     drawn(page)
     page.get_by_role("button", name="Change the style of picture 3").click()
+    expect(page.get_by_role("radio", name="Change the style")).to_be_checked()
     page.get_by_label("Style", exact=True).select_option("twemoji")
     page.get_by_role("button", name="Change the style", exact=True).click()
     expect(page.get_by_role("slider", name="Before and after")).to_be_visible()
