@@ -15,6 +15,7 @@ import typer
 from tokenloom.cli import (
     ask,
     bench,
+    compose,
     data,
     evals,
     examples,
@@ -40,7 +41,7 @@ from tokenloom.version import __version__
 
 app = typer.Typer(
     name="loom",
-    help="Tokenloom: make, train, judge and serve models that write, draw and speak, on a machine you own.",
+    help="Tokenloom: make, train, judge and serve models that write, draw, compose and speak.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -52,6 +53,7 @@ app.command()(picture.draw)
 app.command()(picture.edit)
 app.command()(picture.restyle)
 app.command()(picture.describe)
+app.command()(compose.compose)
 app.command()(sound.speak)
 app.command()(sound.voices)
 app.command()(sound.transcribe)
@@ -112,7 +114,7 @@ def root(
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say on stderr what is going on.")] = False,
 ) -> None:
-    """Tokenloom: make, train, judge and serve models that write, draw and speak, on a machine you own."""
+    """Tokenloom: make, train, judge and serve models that write, draw, compose and speak."""
     if verbose:
         logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
 
