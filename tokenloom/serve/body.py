@@ -13,6 +13,7 @@ from typing import Any, ClassVar, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.datastructures import UploadFile
 
 from tokenloom.serve.errors import ApiError, bad_request, shape_error
 
@@ -134,3 +135,23 @@ def checked(kind: type[Model], value: Mapping[str, Any]) -> Model:
 
 async def read(request: Request, kind: type[Model]) -> Model:
     return checked(kind, await read_json(request))
+
+
+async def read_form(http: Request, most: int = -1) -> tuple[list[tuple[str, str]], bytes | None]:
+    """A form's texts in their order, and the bytes of its one file, named `file`; None without one.
+
+    most: bytes that are read of it at most; -1 = all. ApiError 400 names a field that is of the other kind.
+    """
+    fields: list[tuple[str, str]] = []
+    data: bytes | None = None
+    async with http.form(max_files=2, max_fields=32) as form:
+        for name, value in form.multi_items():
+            if not isinstance(value, UploadFile):
+                if name == "file":
+                    raise bad_request("file: found a text; it must be a file of the form", "file")
+                fields.append((name, value))
+            elif name != "file" or data is not None:
+                raise bad_request(f"{name}: found a file; one is allowed, named file", name)
+            else:
+                data = await value.read(most)
+    return fields, data

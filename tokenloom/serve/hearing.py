@@ -13,14 +13,13 @@ import uuid
 from typing import Any, TypeVar
 
 import numpy as np
-from starlette.datastructures import UploadFile
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from tokenloom.engine.status import EngineError
 from tokenloom.hub import NotInstalled, UnknownModel
 from tokenloom.serve.audio import engine_of, failed
-from tokenloom.serve.body import checked, read_json
+from tokenloom.serve.body import checked, read_form, read_json
 from tokenloom.serve.bridge import unless_gone
 from tokenloom.serve.desk import Desk
 from tokenloom.serve.errors import ApiError, bad_request
@@ -133,18 +132,7 @@ async def _read(http: HttpRequest, kind: type[Asked]) -> tuple[Asked, bytes]:
     if found != "multipart/form-data":
         message = f"The body is declared as {found}; send a form (multipart/form-data), or JSON."
         raise ApiError(415, message, code="unsupported_media_type")
-    fields: list[tuple[str, str]] = []
-    data: bytes | None = None
-    async with http.form(max_files=2, max_fields=32) as form:
-        for name, value in form.multi_items():
-            if not isinstance(value, UploadFile):
-                if name == "file":
-                    raise bad_request("file: found a text; it must be a file of the form", "file")
-                fields.append((name, value))
-            elif name != "file" or data is not None:
-                raise bad_request(f"{name}: found a file; one is allowed, named file", name)
-            else:
-                data = await value.read()
+    fields, data = await read_form(http)
     body = checked(kind, from_form(fields))
     if data is None:
         raise bad_request("file: missing, and required", "file", "missing_required_parameter")

@@ -17,12 +17,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
 
-from starlette.datastructures import UploadFile
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from tokenloom.serve.answers import failure
-from tokenloom.serve.body import checked, read_json
+from tokenloom.serve.body import checked, read_form, read_json
 from tokenloom.serve.bridge import Ticket, unless_gone
 from tokenloom.serve.desk import Desk
 from tokenloom.serve.errors import ApiError, bad_request
@@ -240,18 +239,7 @@ async def _read(http: HttpRequest) -> tuple[MusicRequest, bytes | None]:
     if found != "multipart/form-data":
         message = f"The body is declared as {found}; send a form (multipart/form-data), or JSON."
         raise ApiError(415, message, code="unsupported_media_type")
-    fields: list[tuple[str, str]] = []
-    data: bytes | None = None
-    async with http.form(max_files=2, max_fields=32) as form:
-        for name, value in form.multi_items():
-            if not isinstance(value, UploadFile):
-                if name == "file":
-                    raise bad_request("file: found a text; it must be a file of the form", "file")
-                fields.append((name, value))
-            elif name != "file" or data is not None:
-                raise bad_request(f"{name}: found a file; one is allowed, named file", name)
-            else:
-                data = await value.read(MOST_FILE + 1)
+    fields, data = await read_form(http, MOST_FILE + 1)
     given = from_form(fields)
     return checked(MusicRequest, given if data is None else {**given, "file": "form"}), data
 
