@@ -157,3 +157,23 @@ def test_a_text_route_does_not_take_a_composer(http: httpx.Client) -> None:
     answer = http.post("/v1/completions", json={"prompt": "Hello", "max_tokens": 2})
     assert answer.status_code == 200
     assert answer.json()["model"] == "writer"
+
+
+def test_the_task_of_music(http: httpx.Client) -> None:
+    listed = {task["name"]: task for task in http.get("/v1/tasks").json()["data"]}
+    assert (listed["compose"]["kind"], listed["compose"]["model"]) == ("music", "composer")
+    fields = {"prompt": "a reel", "key": "D", "bars": 2, "seed": 3, "n": 2}
+    found = http.post("/v1/tasks/compose", json={"fields": fields}).json()
+    assert [(one["key"], one["bars"], sorted(one["files"])) for one in found["data"]] == [
+        ("D major", 2, ["abc", "midi"])
+    ] * 2
+    midi = base64.b64decode(found["data"][0]["files"]["midi"])
+    assert midi == http.post(URL, json={**SHORT, "prompt": "a reel in D"}).content, "the route's own tune"
+    for body, param in (
+        ({"fields": {"key": "H"}}, "fields.key"),
+        ({"fields": {"bars": 65}}, "fields.bars"),
+        ({"fields": {}, "model": "writer"}, "model"),
+        ({"fields": {}, "stream": True}, "stream"),
+    ):
+        error = http.post("/v1/tasks/compose", json=body).json()["error"]
+        assert error["param"] == param, error

@@ -25,8 +25,8 @@ from tokenloom.trust import WORDS
 
 def test_tasks_are_listed(served: Served) -> None:
     data = served.get("/v1/tasks").json()["data"]
-    known = [task for task in tasks.tasks().values() if task.kind in ("complete", "chat")]
-    assert data == [tasks.fields_json(task) for task in known], "no picture model is on offer"
+    known = [task for task in tasks.tasks().values() if task.kind in ("complete", "chat", "speech")]
+    assert data == [tasks.fields_json(task) for task in known], "nothing that draws or composes is on offer"
 
 
 def test_write_and_chat(serve: Serve) -> None:

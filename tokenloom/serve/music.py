@@ -55,7 +55,11 @@ class Job:
 
 async def compose(desk: Desk, http: HttpRequest) -> Response:
     """The music, as one file or as JSON."""
-    body, data = await _read(http)
+    return await composed(desk, http, *await _read(http))
+
+
+async def composed(desk: Desk, http: HttpRequest, body: MusicRequest, data: bytes | None = None) -> Response:
+    """The same of a request that is read, and its file's bytes."""
     job = await asyncio.to_thread(_tried, lambda: _job(body, data))
     return await unless_gone(http, _answer(desk, job))
 

@@ -17,12 +17,13 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
 from tokenloom import tasks
-from tokenloom.serve import dispatch, images, sse
+from tokenloom.serve import audio, dispatch, images, music, sse
 from tokenloom.serve.body import Body, checked, read_json
 from tokenloom.serve.desk import Desk
 from tokenloom.serve.errors import ApiError
 from tokenloom.serve.fetch import data_url
 from tokenloom.serve.schema_images import EditRequest
+from tokenloom.serve.schema_music import MusicRequest
 
 
 class TaskRequest(Body):
@@ -44,11 +45,13 @@ class TaskRequest(Body):
 
 
 def listed(desk: Desk) -> dict[str, Any]:
-    """Those of pictures are among them where a picture model is on offer, one that sees for the words."""
-    draws, sees = bool(desk.models.painters()), bool(desk.models.seers())
-    known = [
-        task for task in tasks.tasks().values() if task.prompt or (sees if task.kind == "caption" else draws)
-    ]
+    """Those of pictures and music are among them where a model that makes them is on offer, one that sees for
+    the words; reading aloud where there is an engine here: GET /v1/audio/voices says whether a voice is, too.
+    """
+    models = desk.models
+    able = {"picture": bool(models.painters()), "caption": bool(models.seers())}
+    able |= {"music": bool(models.composers()), "speech": desk.engine is not None}
+    known = [task for task in tasks.tasks().values() if able.get(task.kind, True)]
     return {"object": "list", "data": [tasks.fields_json(task) for task in known]}
 
 
@@ -60,7 +63,7 @@ async def run(desk: Desk, http: HttpRequest, name: str) -> Response:
     task = known[name]
     asked = checked(TaskRequest, await read_json(http))
     if not task.prompt:
-        return await _picture(desk, http, task, asked)
+        return await _other(desk, http, task, asked)
     try:
         prompt = tasks.build(task, asked.fields, asked.lang)
     except tasks.FieldError as error:
@@ -88,18 +91,22 @@ async def run(desk: Desk, http: HttpRequest, name: str) -> Response:
     return JSONResponse(whole, headers=headers)
 
 
-async def _picture(desk: Desk, http: HttpRequest, task: tasks.Task, asked: TaskRequest) -> Response:
-    """A task of pictures: its fields are those of the route that does it, and its answer has that route's
-    shape. Pictures are labelled whether they are published or not."""
+async def _other(desk: Desk, http: HttpRequest, task: tasks.Task, asked: TaskRequest) -> Response:
+    """A task of pictures or sound: its fields are those of the route that does it, and its answer has that
+    route's shape. What is made is labelled whether it is published or not."""
     try:
         values = tasks.values_of(task, asked.fields, asked.lang)
     except tasks.FieldError as error:
         raise _named(str(error), task) from None
     body = {name: value for name, value in values.items() if value is not None}
-    body["stream"] = asked.stream
     if asked.model is not None:
         body["model"] = asked.model
     try:
+        if task.kind == "music":
+            return await _music(desk, http, asked, body)
+        if task.kind == "speech":
+            return await audio.speech(desk, http, body | ({"stream_format": "sse"} if asked.stream else {}))
+        body["stream"] = asked.stream
         if task.kind == "caption":
             return await _caption(desk, http, task, asked, body)
         body["lang"] = asked.lang
@@ -112,6 +119,15 @@ async def _picture(desk: Desk, http: HttpRequest, task: tasks.Task, asked: TaskR
         if error.param in values:
             error.param = f"fields.{error.param}"
         raise
+
+
+async def _music(desk: Desk, http: HttpRequest, asked: TaskRequest, body: dict[str, Any]) -> Response:
+    """Notes in MIDI and ABC; the route itself gives sounds and piano rolls as well."""
+    if asked.stream:
+        message = "stream: a tune comes whole; leave stream out"
+        raise ApiError(422, message, param="stream", code="invalid_value")
+    body |= {"lang": asked.lang, "answer": "json", "response_format": ["midi", "abc"]}
+    return await music.composed(desk, http, checked(MusicRequest, body))
 
 
 async def _caption(

@@ -1,11 +1,11 @@
 """What people ask for, each a declaration in a TOML file beside this one. Runs no model.
 
-A declaration has: name, kind (complete or chat), title, summary, fields, prompt (a template, or turns with a
-role), sampling, after; and may have model (which one it is for) and maker (makers.py: code that checks the
-values and says what the answer must look like). All that a person reads is in English and Chinese. Templates
-are Jinja in its sandbox and see the fields' values; what a user typed is a value, never a template. A field
-named like a sampling value sets it. The terminal's command (terminal.py), the API's route (`fields_json`) and
-the page's form come from here.
+A declaration has: name, kind, title, summary, fields, prompt (of the kinds complete and chat: a template, or
+turns with a role), sampling, after; and may have model (which one it is for) and maker (makers.py: code that
+checks the values and says what the answer must look like). All that a person reads is in English and Chinese.
+Templates are Jinja in its sandbox and see the fields' values; what a user typed is a value, never a template.
+A field named like a sampling value sets it. The terminal's command (terminal.py), the API's route
+(`fields_json`) and the page's form come from here.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from tokenloom.tasks.drafts import MOST, Mark
 from tokenloom.tasks.fields import Choice, Field, FieldError, FieldType
 from tokenloom.tasks.makers import MAKERS, Made
 
-Kind = Literal["complete", "chat", "picture", "caption"]
-"""picture: the answer is pictures; caption: a picture is given, and the answer is words."""
+Kind = Literal["complete", "chat", "picture", "caption", "music", "speech"]
+"""picture: the answer is pictures; caption: a picture is given, and the answer is words; music: the answer is
+tunes; speech: the answer is a text read aloud."""
 LANGS = ("en", "zh")
 TYPES = get_args(FieldType)
 SHAPES: dict[str, tuple[type, ...]] = {
@@ -36,7 +37,11 @@ SHAPES: dict[str, tuple[type, ...]] = {
     "choices": (list,),
 }
 """What TOML may hold under a field's key."""
-ROLES = {"complete": ("text",), "chat": ("system", "user", "assistant"), "picture": (), "caption": ()}
+ROLES: dict[str, tuple[str, ...]] = {
+    "complete": ("text",),
+    "chat": ("system", "user", "assistant"),
+    **dict.fromkeys(("picture", "caption", "music", "speech"), ()),
+}
 """Of the turns of each kind's prompt; without any the fields are the request (serve.tasks)."""
 SAMPLING = frozenset(
     {"temperature", "top_k", "top_p", "min_p", "typical_p", "max_tokens", "min_tokens", "n", "seed", "stop"}
