@@ -5,7 +5,6 @@ It draws noise, but everything about it is a picture model's. 32 x 32 pixels, 4 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,8 @@ CAPTIONS = ("a red fox", "一只红色的狐狸", "two blue fish on a green grou
 def tiny_painter(
     folder: Path, *, judge: bool = True, depth: int = 1, context: int = 256, seed: int = 0
 ) -> Path:
-    """Writes the model's folder and returns it. depth: codes of a place."""
+    """Writes the model's folder and returns it; its parts stay beside it, in NAME-parts. depth: codes of a
+    place."""
     import torch
 
     from tokenloom.codec.folder import open_codec, save_codec
@@ -29,6 +29,7 @@ def tiny_painter(
     from tokenloom.model.transformer import Transformer
     from tokenloom.tokens.folder import tokenizer_files
     from tokenloom.tokens.image import add_pictures
+    from tokenloom.tokens.joined import join_pictures
 
     torch.manual_seed(seed)
     made = folder.with_name(f"{folder.name}-parts")
@@ -59,13 +60,16 @@ def tiny_painter(
                 weights.normal_(0, 0.08)
             else:
                 weights.fill_(1.0)
-    save_model(network, folder, files=tokenizer_files(tokenizer), ranges=vocabulary.to_json())
-    (made / "codec").rename(folder / "codec")
+    save_model(network, made / "model", files=tokenizer_files(tokenizer), ranges=vocabulary.to_json())
     if judge:
-        _judge(folder / "judge", text)
-    settings = json.loads((folder / "generation_config.json").read_text())
-    (folder / "generation_config.json").write_text(json.dumps({**settings, "guidance_scale": 2.0}))
-    return folder
+        _judge(made / "judge", tokenizer)
+    return join_pictures(
+        made / "model",
+        made / "codec",
+        folder,
+        judge=made / "judge" if judge else None,
+        sampling={"guidance_scale": 2.0},
+    )
 
 
 def bytes_tokenizer() -> Tokenizer:

@@ -21,6 +21,7 @@ from tokenloom.cli import (
     examples,
     export,
     image,
+    image_join,
     models,
     picture,
     picture_eval,
@@ -86,6 +87,7 @@ _IMAGE: dict[str, Callable[..., None]] = {
     "tokenizer": picture_set.image_tokenizer,
     "set": picture_set.image_set,
     "train": train.train,
+    "join": image_join.image_join,
     "judge": picture_eval.image_judge,
     "eval": picture_eval.image_eval,
 }

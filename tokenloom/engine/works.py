@@ -59,6 +59,7 @@ class TorchHands:
     def __init__(self, folder: Path) -> None:
         """ValueError or OSError for a folder without a codec, or with one that cannot be read."""
         from tokenloom.codec.folder import open_codec
+        from tokenloom.tokens.joined import check_codes
 
         if not has_codec(folder):
             raise ValueError(
@@ -66,7 +67,7 @@ class TorchHands:
             )
         self._folder = folder
         self._codec = open_codec(folder / CODEC)
-        _check_codes(folder, self._codec.sha256)
+        check_codes(folder, folder / CODEC, self._codec.sha256)
         self._judge: Any = None
 
     def encode(self, pictures: np.ndarray) -> np.ndarray:
@@ -92,23 +93,6 @@ def works_bytes(path: str | Path) -> int:
     """Memory that codec and judge of a model take, about; 0 where it has none."""
     files = [Path(path) / name / "model.safetensors" for name in (CODEC, JUDGE)]
     return GROWN * sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _check_codes(folder: Path, sha256: str) -> None:
-    """Refuses a codec that is not the one whose codes the model learned."""
-    from tokenloom.tokens.folder import read_vocabulary
-    from tokenloom.tokens.image import IMAGE
-
-    vocabulary = read_vocabulary(folder)
-    if vocabulary is None or IMAGE not in vocabulary.names:
-        raise ValueError(f"{folder.name} is no picture model: its tokenloom.json states no codes of pictures")
-    learned = vocabulary.codec(IMAGE)
-    if learned != sha256:
-        there = f"{learned[:12]}..." if learned else "none stated"
-        raise ValueError(
-            f"{folder / CODEC}: its sha256 is {sha256[:12]}..., the model learned the codes of another "
-            f"({there}); put the codec back that came with the model"
-        )
 
 
 def open_works(path: str) -> Hands:
