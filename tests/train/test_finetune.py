@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from tiny_training import tiny_recipe
 
 from tokenloom.config import fill, read_recipe, to_toml
+from tokenloom.data.shards import Shards
+from tokenloom.evals.report import build
 from tokenloom.model.load import load_model
 from tokenloom.model.lora import load_adapter
 from tokenloom.tokens.text import load_tokenizer
+from tokenloom.train import timing
 from tokenloom.train.adapter import save_adapter
+from tokenloom.train.evaluate import held_out
 from tokenloom.train.execute import train
 from tokenloom.train.lora import LoraSettings, add_lora, merge
+from tokenloom.train.progress import duration
 from tokenloom.train.recipe import Recipe
+from tokenloom.train.record import read_run
 from tokenloom.train.start import assemble
+from tokenloom.train.survey import surveyed
 
 ASKED = [("what is red?", "a rose."), ("what is blue?", "the sky."), ("what is green?", "grass.")]
 
@@ -148,6 +158,60 @@ def test_forgetting_is_measured_before_and_after(tmp_path: Path, base: Path) -> 
     assert lines[0]["watched"]["bits_per_byte"] > 1
     assert outcome.last["watched_bits_per_byte"] != lines[0]["watched"]["bits_per_byte"]
     assert "pydoc" in lines[0]["watched"]["text"]
+
+
+def test_how_much_is_measured_is_the_recipe_s_choice(tmp_path: Path, base: Path) -> None:
+    file = conversations(tmp_path / "c.jsonl", "openai")
+    few = train(asked_to_watch(tmp_path, base, file, 300))[1].last["watched_bits_per_byte"]
+    more = train(asked_to_watch(tmp_path, base, file, 9_000))[1].last["watched_bits_per_byte"]
+    assert few != more, "the first ids of the same text"
+    place, outcome = train(asked_to_watch(tmp_path, base, file, 0))
+    assert "watched_bits_per_byte" not in outcome.last
+    assert "watched" not in (place / "log.jsonl").read_text()
+    assert "It was not measured" in build(read_run(place), []).markdown
+    with pytest.raises(ValueError, match=r"data\.watch_tokens: found -1; allowed: 0"):
+        assemble(asked_to_watch(tmp_path, base, file, -1))
+
+
+def asked_to_watch(tmp_path: Path, base: Path, file: Path, n: int) -> Recipe:
+    data = {"train": [str(file)], "held_out": [str(file)], "context": 128, "watch_tokens": n}
+    return recipe(tmp_path, base, file, data=data)
+
+
+def test_the_estimate_holds_what_is_measured(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a second a row: every row of every evaluation, and of general text once more before the first."""
+    file = conversations(tmp_path / "c.jsonl", "openai")
+    as_timed = timing.row_seconds
+    monkeypatch.setattr(timing, "row_seconds", lambda parts, shards: 1.0)
+    asked = asked_to_watch(tmp_path, base, file, 3_000)
+    parts = assemble(replace(asked, run=replace(asked.run, eval_every=4)))
+    sizes = parts.sizes
+
+    def rows(sets: list[Shards], most: int) -> int:
+        told: list[tuple[int, int]] = []
+        held_out(
+            parts.objective, "model", sets, sizes.context, sizes.rows, most, (), lambda *at: told.append(at)
+        )
+        assert told[-1][0] == told[-1][1], "it ends at the whole"
+        return told[-1][0]
+
+    assert parts.watched is not None
+    watched, held = rows(parts.watched[0], 3_000), rows(parts.held_out, 0)
+    survey = surveyed(parts)
+    evaluations = 2  # of 6 steps: the 4th, the last
+    assert survey.measuring == timing.Measuring(3, watched * (evaluations + 1), held * evaluations)
+    assert survey.seconds > survey.measuring.seconds
+    out = io.StringIO()
+    Console(file=out, width=200).print(survey.table())
+    assert f"measured 3 times, about {duration(survey.measuring.watched)}, on Python's" in out.getvalue()
+    monkeypatch.setattr(timing, "row_seconds", as_timed)
+    assert surveyed(parts).measuring.watched > 0, "as it is timed"
+    assert parts.model.training
+    none = surveyed(assemble(asked_to_watch(tmp_path, base, file, 0)))
+    assert none.measuring.watched == 0
+    assert none.watched == ""
 
 
 def test_replay_is_a_second_set_with_a_weight(tmp_path: Path, base: Path) -> None:

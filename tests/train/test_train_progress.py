@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 
 from tokenloom.train import peak as peaks
-from tokenloom.train.progress import TrainingBar, duration
+from tokenloom.train.progress import TrainingBar, duration, measuring_bar
 
 
 def test_plain_lines_where_there_is_no_terminal() -> None:
@@ -42,6 +42,36 @@ def test_a_bar_in_a_terminal() -> None:
     assert "loss 2.0000 · 1,234 tok/s" in shown
     assert "of peak" not in shown
     assert "checkpoint at 4" in shown
+
+
+def test_the_bar_makes_room_for_one_that_measures() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=120)
+    with TrainingBar(10, console=console) as bar:
+        bar.update(4, loss=2.0, tok_s=1234.0)
+        with bar.paused(), measuring_bar("what may be forgotten", console=console) as told:
+            told(3, 8)
+        bar.update(5, loss=1.0, tok_s=1234.0)
+    shown = out.getvalue()
+    assert shown.index("loss 2.0000") < shown.index("measuring what may be forgotten")
+    assert shown.rindex("measuring what may be forgotten") < shown.index("loss 1.0000")
+
+
+def test_measuring_says_little_where_there_is_no_terminal() -> None:
+    def said(say: bool, plain_seconds: float) -> list[str]:
+        out = io.StringIO()
+        with (
+            TrainingBar(10, console=Console(file=out)) as bar,
+            bar.paused(),
+            measuring_bar("texts", say, Console(file=out), plain_seconds) as told,
+        ):
+            told(4, 8)
+            told(8, 8)
+        return out.getvalue().splitlines()
+
+    assert said(False, 1000) == []
+    assert said(True, 1000) == ["measuring texts"]
+    assert said(False, 0) == ["measuring texts · 4/8"]
 
 
 @pytest.mark.parametrize(

@@ -209,6 +209,8 @@ def _score_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def _forgetting(run: Run) -> str:
     before = next((line["watched"] for line in run.lines if isinstance(line.get("watched"), Mapping)), None)
     after = run.last("eval.watched_bits_per_byte")
+    if before is None and _part(run, "data").get("watch_tokens") == 0 and _part(run, "model").get("start"):
+        return "It was not measured: the recipe's `data.watch_tokens` is 0."
     if before is None or after is None or not isinstance(before.get("bits_per_byte"), int | float):
         return ""
     start = float(before["bits_per_byte"])

@@ -6,12 +6,12 @@ Not the evaluations of finished models (`tokenloom.evals`): these are quick and 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 
-from tokenloom.data.pack import Rows, sequential
+from tokenloom.data.pack import Rows, in_order, pieces_of, sequential
 from tokenloom.data.shards import Shards
 from tokenloom.engine.core import Core
 from tokenloom.engine.request import Request, Sampling
@@ -19,6 +19,9 @@ from tokenloom.model.step import TorchStep
 from tokenloom.model.transformer import Transformer
 from tokenloom.tokens.text import Tokenizer
 from tokenloom.train.objective import Objective
+
+Told = Callable[[int, int], None]
+"""Hears how many rows are done, and of how many."""
 
 
 @torch.no_grad()
@@ -30,6 +33,7 @@ def held_out(
     rows: int,
     most_tokens: int,
     names: Sequence[str] = (),
+    told: Told | None = None,
 ) -> dict[str, float]:
     """Mean loss in nats over held-out documents, and bits per byte of their text where it is known.
 
@@ -41,15 +45,18 @@ def held_out(
     module = objective.players[player]
     module.eval()
     total, count, n_ids, n_bytes = 0.0, 0, 0, 0
+    done, of = 0, 0 if told is None else n_rows(sets, context, rows, most_tokens)
     figures = {"held_out_loss": 0.0}
     for i, shards in enumerate(sets):
         own, before = total, count
-        documents = _first(shards, most_tokens // len(sets) if most_tokens else 0)
+        documents = _first(shards, _share(most_tokens, sets))
         n_bytes += int(shards.bytes[documents].sum())
         n_ids += int(shards.lengths[documents].sum())
-        for batch in _batches(shards, context, rows, documents):
+        for batch in batches(shards, context, rows, documents):
             loss, n, _ = objective.loss(player, batch)
-            total, count = total + float(loss), count + n
+            total, count, done = total + float(loss), count + n, done + len(batch.ids)
+            if told is not None:
+                told(done, of)
         if names:
             figures[f"held_out_loss_{names[i]}"] = (total - own) / max(1, count - before)
     module.train()
@@ -59,14 +66,38 @@ def held_out(
     return figures
 
 
+def n_rows(sets: Sequence[Shards], context: int, rows: int, most_tokens: int) -> int:
+    """How many rows `held_out` computes, those included that only fill the last batch of a set."""
+    shapes = [_shape(s, context, rows, _first(s, _share(most_tokens, sets))) for s in sets]
+    return sum(passes * each for passes, each in shapes)
+
+
+def _share(most: int, sets: Sequence[Shards]) -> int:
+    """Ids of each set; 0 = all."""
+    return max(1, most // len(sets)) if most else 0
+
+
 def _first(shards: Shards, most: int) -> np.ndarray:
     ends = np.cumsum(shards.lengths)
     n = len(ends) if not most else max(1, int(np.searchsorted(ends, most, side="right")))
     return np.arange(min(n, len(ends)))
 
 
-def _batches(shards: Shards, context: int, rows: int, documents: np.ndarray) -> Iterator[Rows]:
-    """All of one shape, so that a compiled model is compiled once: the last one is filled with empty rows."""
+def _shape(shards: Shards, context: int, rows: int, documents: np.ndarray | None) -> tuple[int, int]:
+    """(batches, rows of each): as few batches as `rows` allows, none much emptier than the others."""
+    n = in_order(pieces_of(shards, context, documents).lengths, context)[2]
+    passes = -(-n // rows)
+    return passes, -(-n // passes) if passes else 0
+
+
+def batches(shards: Shards, context: int, rows: int, documents: np.ndarray | None = None) -> Iterator[Rows]:
+    """Documents (None = all) once, in order, `rows` rows at most in a batch.
+
+    All of one shape, so that a compiled model is compiled once: the last one is filled with empty rows.
+    """
+    _, rows = _shape(shards, context, rows, documents)
+    if not rows:
+        return
     for batch in sequential(shards, context, rows, documents):
         lacking = rows - len(batch.ids)
         if lacking:

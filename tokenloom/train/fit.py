@@ -10,7 +10,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -41,6 +41,7 @@ class Display(Protocol):
 
     def update(self, step: int, loss: float, tok_s: float) -> None: ...
     def note(self, text: str) -> None: ...
+    def paused(self) -> AbstractContextManager[None]: ...
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def fit(
             line: dict[str, Any] = {}
             last = step.number == steps
             if evaluate is not None and (last or _due(step.number, run.eval_every)):
-                with trainer.averaged():
+                with trainer.averaged(), bar.paused():
                     found = dict(evaluate())
                 line["eval"] = state.last = found
                 bar.note(f"step {step.number}: " + ", ".join(f"{k} {v:.4g}" for k, v in found.items()))

@@ -5,7 +5,6 @@ Not the putting together (train.start), which this only turns into what every ru
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from tokenloom.train.fit import Evaluation, Outcome, Samples
 from tokenloom.train.kinds import Pace
 from tokenloom.train.loop import Trainer
 from tokenloom.train.lora import plain
+from tokenloom.train.progress import measuring_bar
 from tokenloom.train.publish import publish
 from tokenloom.train.recipe import Recipe
 from tokenloom.train.scale import Sizes
@@ -60,8 +60,8 @@ class LanguageRun:
     def before(self) -> Mapping[str, Any]:
         if self.parts.watched is None:
             return {}
-        print("Measuring what may be forgotten, before the first step ...", file=sys.stderr)
-        return {"watched": {"bits_per_byte": self._watch(), "text": self.parts.watched[1]}}
+        found = self._watch(say=True)
+        return {"watched": {"bits_per_byte": found, "text": self.parts.watched[1]}}
 
     def publish(self, folder: Path, outcome: Outcome) -> None:
         publish(self.parts, folder, outcome)
@@ -71,7 +71,7 @@ class LanguageRun:
         names = [Path(path).stem for path in self.recipe.data.held_out]
         names = names if len(set(names)) == len(names) > 1 else []
         most = self.recipe.run.eval_tokens
-        figures = self._measure(parts.held_out, most, names) if parts.held_out else {}
+        figures = self._measure("held-out text", parts.held_out, most, names) if parts.held_out else {}
         if parts.watched is not None:
             figures["watched_bits_per_byte"] = self._watch()
         return figures
@@ -82,13 +82,17 @@ class LanguageRun:
             plain(parts.model), parts.tokenizer, run.samples, run.sample_tokens, self.recipe.seed
         )
 
-    def _measure(self, sets: list[Shards], most: int, names: Sequence[str] = ()) -> dict[str, float]:
-        sizes = self.sizes
-        return held_out(self.parts.objective, "model", sets, sizes.context, sizes.rows, most, names)
+    def _measure(
+        self, what: str, sets: list[Shards], most: int, names: Sequence[str] = (), say: bool = False
+    ) -> dict[str, float]:
+        sizes, objective = self.sizes, self.parts.objective
+        with measuring_bar(what, say) as told:
+            return held_out(objective, "model", sets, sizes.context, sizes.rows, most, names, told)
 
-    def _watch(self) -> float:
+    def _watch(self, say: bool = False) -> float:
         assert self.parts.watched is not None
-        return self._measure(self.parts.watched[0], 0)["bits_per_byte"]
+        most = self.recipe.data.watch_tokens
+        return self._measure("what may be forgotten", self.parts.watched[0], most, say=say)["bits_per_byte"]
 
 
 def language_run(recipe: Recipe) -> LanguageRun:

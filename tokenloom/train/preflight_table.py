@@ -12,6 +12,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from tokenloom.train.progress import duration
+
 if TYPE_CHECKING:
     from tokenloom.train.preflight import Preflight, Sample
 
@@ -64,7 +66,7 @@ def _counts(found: Preflight) -> RenderableType:
     grid.add_row("tokenizer", found.tokenizer_sha256[:16])
     grid.add_row("template", (found.template_sha256 or "none")[:16])
     if found.seconds is not None:
-        grid.add_row("time", f"about {_time(found.seconds)}")
+        grid.add_row("time", f"about {duration(found.seconds)}")
     return grid
 
 
@@ -90,10 +92,3 @@ def _memory(found: Preflight) -> RenderableType:
     grid.add_row("largest at one time", f"{memory.peak / 1e6:,.0f}", style="bold")
     grid.add_row("while resuming", f"{memory.resume / 1e6:,.0f}")
     return grid
-
-
-def _time(seconds: float) -> str:
-    for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {name}"
-    return f"{seconds:.0f} seconds"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -88,8 +90,56 @@ class TrainingBar:
         """A line above the bar: an evaluation, a sample, a checkpoint."""
         self._line(text)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Takes the bar away, so that another may be shown, and brings it back."""
+        if self._bar is None:
+            yield
+            return
+        live = self._bar.live
+        live.transient = True
+        self._bar.stop()
+        live.transient = False
+        try:
+            yield
+        finally:
+            self._bar.start()
+
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def measuring_bar(
+    what: str, say: bool = False, console: Console | None = None, plain_seconds: float = PLAIN_SECONDS
+) -> Iterator[Callable[[int, int], None]]:
+    """Shows how far a measurement is; yields what hears (done, of how many).
+
+    In a terminal a bar that goes at the end. Elsewhere a line as it begins, where `say`, and then one each
+    `plain_seconds`. No other bar may be shown (`TrainingBar.paused`).
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = console or Console(stderr=True)
+    title = f"measuring {what}"
+    if console.is_terminal:
+        columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(title, total=None)
+            yield lambda done, of: bar.update(task, completed=done, total=of)
+        return
+    said = time.monotonic()
+    if say:
+        console.print(title, markup=False, highlight=False, soft_wrap=True)
+
+    def line(done: int, of: int) -> None:
+        nonlocal said
+        if done < of and time.monotonic() - said >= plain_seconds:
+            said = time.monotonic()
+            console.print(f"{title} · {done}/{of}", markup=False, highlight=False, soft_wrap=True)
+
+    yield line
 
 
 def duration(seconds: float) -> str:

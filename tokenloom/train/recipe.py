@@ -54,8 +54,10 @@ class DataPart:
     held_out: tuple[str, ...] = ()
     """Shards (for sft also conversations) that are only measured."""
     watch: tuple[str, ...] = ()
-    """Fine-tunes: shards of general text, measured before and after to see what is forgotten; empty = prose
-    that comes with Python."""
+    """Fine-tunes: shards of general text, measured before, with every evaluation and after, to see what is
+    forgotten; empty = prose that comes with Python."""
+    watch_tokens: int = 5_000
+    """Fine-tunes: ids of that text that are measured each time; 0 = none, and the report says so."""
     context: int = 512
     """Ids in a row."""
     pack: bool = True

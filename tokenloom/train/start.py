@@ -49,7 +49,7 @@ class Parts:
     batches: Batches
     held_out: list[Shards]
     watched: tuple[list[Shards], str] | None
-    """Fine-tunes: general text and what it is."""
+    """Fine-tunes: general text and what it is; None where none is to be measured."""
     conversations: Conversations | None
     """sft: what the files gave, for the preflight."""
     objective: NextId
@@ -83,7 +83,7 @@ def assemble(recipe: Recipe) -> Parts:
         sizes=found,
         batches=batches,
         held_out=[_one_set(path, recipe, tokenizer, "data.held_out")[0] for path in data.held_out],
-        watched=watched(data.watch, tokenizer) if recipe.model.start else None,
+        watched=watched(data, tokenizer) if recipe.model.start else None,
         conversations=conversations,
         objective=objective,
         trainer=Trainer(objective, batches.batch, found, recipe.optim, recipe.run.average),

@@ -14,7 +14,9 @@ from tokenloom.hub import find
 from tokenloom.train.memory import Memory, flops_of, memory_of, seconds_of
 from tokenloom.train.peak import peak
 from tokenloom.train.preflight import Preflight, preflight, survey_of
+from tokenloom.train.progress import duration
 from tokenloom.train.start import Parts
+from tokenloom.train.timing import Measuring, measuring
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,6 +38,10 @@ class Survey:
     epochs: float
     memory: Memory
     seconds: float
+    """Of the steps and of what is measured beside them."""
+    measuring: Measuring
+    watched: str | None
+    """Fine-tunes: of what text it is measured what is forgotten; "" = of none. None: it is no fine-tune."""
     preflight: Preflight | None
     """Conversations: what would be learned."""
 
@@ -53,9 +59,11 @@ class Survey:
     def table(self) -> RenderableType:
         """All of it for a terminal."""
         from rich.console import Group
+        from rich.markup import escape
         from rich.table import Table
 
         rows = Table(show_header=False, box=None, pad_edge=False)
+        beside = self.measuring.seconds
         facts = {
             "weights": f"{self.weights:,}"
             + (f", {self.trained:,} trained" if self.trained != self.weights else ""),
@@ -63,13 +71,20 @@ class Survey:
             "run": f"{self.steps:,} steps of {self.batch_tokens:,} ids ({_times(self.epochs)} the data)",
             "learning rate": f"{self.lr:.3g}",
             "memory": f"about {self.memory.peak / 1e9:.1f} GB, {self.memory.resume / 1e9:.1f} GB to resume",
-            "time": f"about {self.seconds / 60:.0f} min"
-            if self.seconds > 90
-            else f"about {self.seconds:.0f} s",
+            "time": f"about {duration(self.seconds)}"
+            + (f", {duration(beside)} of it to measure" if beside else ""),
         }
+        if self.watched is not None:
+            facts["forgetting"] = self._forgetting()
         for name, value in facts.items():
-            rows.add_row(f"[bold]{name}[/bold]", value)
+            rows.add_row(f"[bold]{name}[/bold]", escape(value))
         return rows if self.preflight is None else Group(self.preflight.table(), rows)
+
+    def _forgetting(self) -> str:
+        if not self.watched:
+            return "not measured (data.watch_tokens is 0)"
+        often, takes = self.measuring.times, duration(self.measuring.watched)
+        return f"measured {often} times, about {takes}, on {self.watched}"
 
 
 def _times(epochs: float) -> str:
@@ -81,12 +96,13 @@ def surveyed(parts: Parts) -> Survey:
     recipe, found = parts.recipe, parts.sizes
     bfloat16 = parts.objective.dtype == torch.bfloat16
     memory = memory_of(parts.model.config, recipe, bfloat16, found.passes)
-    seconds = seconds_of(found.tokens, flops(parts), best(parts))
+    beside = measuring(parts)
+    seconds = seconds_of(found.tokens, flops(parts), best(parts)) + beside.seconds
     looked = None
     if parts.conversations is not None:
         survey = survey_of(parts.tokenizer, parts.conversations.rows, parts.conversations.dropped)
         start = find(recipe.model.start).path if recipe.model.start else None
-        looked = preflight(survey, start, max_dropped=recipe.data.max_dropped, memory=memory, seconds=seconds)
+        looked = preflight(survey, start, max_dropped=recipe.data.max_dropped, memory=memory)
     return Survey(
         weights=parts.model.config.n_params,
         trained=sum(p.numel() for p in parts.model.parameters() if p.requires_grad),
@@ -99,6 +115,8 @@ def surveyed(parts: Parts) -> Survey:
         epochs=found.tokens * parts.batches.filled / parts.batches.tokens_per_epoch,
         memory=memory,
         seconds=seconds,
+        measuring=beside,
+        watched=(parts.watched[1] if parts.watched else "") if recipe.model.start else None,
         preflight=looked,
     )
 
