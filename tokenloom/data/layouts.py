@@ -36,7 +36,9 @@ PLACES = {
     "bottom-right": (50, 50),
 }
 """Where a thing's middle is, in pixels."""
-_KINDS: dict[Kind, float] = {"one": 0.36, "sticker": 0.22, "count": 0.16, "pair": 0.20, "row": 0.06}
+SIDES: dict[Size | None, tuple[int, int]] = {"small": (20, 25), None: (38, 50), "big": (54, 62)}
+"""How wide a thing is, in pixels. Less than 20, two and a half codes of 8 pixels, blurs when it is decoded."""
+_KINDS: dict[Kind, float] = {"one": 0.36, "sticker": 0.22, "count": 0.16, "pair": 0.22, "row": 0.04}
 _NOVEL: tuple[Kind | None, ...] = (None, "count", "pair")
 _TRIES = 200
 
@@ -185,11 +187,10 @@ def _one(c: _Choice) -> Record | None:
         thing = c.thing(row, [slot])
         return c.record("one", [thing], c.ground([thing], 0.1))
     place = None
-    side = {"small": (16, 22), "big": (50, 60), None: (32, 44)}[size][0]
-    side += c.rng.randrange({"small": 7, "big": 11, None: 13}[size])
+    side = c.rng.randint(*SIDES[size])
     if size != "big" and c.rng.random() < 0.55:
         place = c.rng.choice(tuple(PLACES))
-        side = min(side, 30) if place != "middle" else side
+        side = min(side, 34) if place != "middle" else side
     x, y = PLACES[place or "middle"]
     jitter = 2 if place else (32 - side // 2) // 3
     slot = around(x + c.rng.randint(-jitter, jitter), y + c.rng.randint(-jitter, jitter), side)
@@ -214,14 +215,14 @@ def _count(c: _Choice) -> Record | None:
 
 def count_slots(n: int, rng: Random) -> tuple[Slot, ...]:
     """Places of n things of one size that do not touch."""
-    side = {2: 26, 3: 20, 4: 22}[n] + rng.randint(-2, 3 if n != 3 else 0)
+    side = rng.randint(27, 30)
     if n == 4:
-        middles = [(17, 17), (47, 17), (17, 47), (47, 47)]
-    elif n == 3 and rng.random() < 0.5:
-        side += 4
-        middles = [(32, 17), (17, 46), (47, 46)]
+        middles = [(16, 16), (48, 16), (16, 48), (48, 48)]
+    elif n == 3 and rng.random() < 0.7:
+        middles = [(32, 16), (16, 47), (48, 47)]
     else:
         step = 64 / n
+        side = min(side, int(step))
         middles = [(round(step * (i + 0.5)), 32) for i in range(n)]
     dx, dy = rng.randint(-1, 1), rng.randint(-2, 2)
     return tuple(around(x + dx, y + dy, side) for x, y in middles)
@@ -239,7 +240,7 @@ def _pair(c: _Choice) -> Record | None:
 
 def pair_slots(relation: str, boxes: Sequence[tuple[int, int, int, int]], rng: Random) -> list[Slot]:
     """Places of two things of which the relation is true. boxes: what is seen of their sprites."""
-    sides = [rng.randint(23, 28) for _ in range(2)]
+    sides = [rng.randint(26, 30) for _ in range(2)]
     near, far = 16 + rng.randint(-1, 1), 48 + rng.randint(-1, 1)
     cross = 32 + rng.randint(-4, 4)
     if relation == "next":
@@ -271,7 +272,7 @@ def _row(c: _Choice) -> Record | None:
     if len(rows) < 3:
         return None
     y = 32 + c.rng.randint(-6, 6)
-    slots = [around(11 + 21 * i, y + c.rng.randint(-1, 1), c.rng.randint(18, 20)) for i in range(3)]
+    slots = [around(11 + 21 * i, y + c.rng.randint(-1, 1), c.rng.randint(20, 21)) for i in range(3)]
     things = [c.thing(row, [slot], 0.35) for row, slot in zip(rows, slots, strict=True)]
     return c.record("row", things, c.ground(things, 0.08))
 
