@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -102,9 +103,21 @@ def test_pcm_is_bare_and_wav_states_no_length() -> None:
 
 
 def test_a_stream_that_is_left_early_is_closed() -> None:
-    stream = encoded((sines(24_000) for _ in range(1000)), 24_000, "mp3")
-    next(stream)
-    stream.close()
+    closed: list[bool] = []
+
+    def chunks() -> Iterator[np.ndarray]:
+        try:
+            for _ in range(1000):
+                yield sines(24_000)
+        finally:
+            closed.append(True)
+
+    stream = encoded(chunks(), 24_000, "mp3")
+    assert next(stream)
+    assert not closed
+    stream.close()  # type: ignore[attr-defined]
+    assert closed, "what the sound came from is let go"
+    assert next(stream, None) is None
 
 
 @pytest.mark.parametrize("how", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"])

@@ -18,6 +18,7 @@ from PIL.PngImagePlugin import PngInfo
 from tokenloom import trust
 from tokenloom.trust import BadMedia, png
 from tokenloom.trust.fields import KEYS
+from tokenloom.trust.pixels import decode
 from tokenloom.trust.verify import inspect
 from tokenloom.trust.visible import badge, letter_px
 
@@ -50,7 +51,7 @@ def test_every_kind_of_picture(mode: str, size: tuple[int, int]) -> None:
     shown = Image.open(io.BytesIO(out.data))
     assert shown.mode == ("RGBA" if mode in ("RGBA", "LA", "P") else "RGB")
     assert letter_px(*size) >= 0.05 * min(shown.size)
-    before = np.asarray(png.decode(data).convert("RGB"))
+    before = np.asarray(decode(data, "PNG").convert("RGB"))
     after = np.asarray(shown.convert("RGB"))
     left = (shown.width - size[0]) // 2
     words = badge(letter_px(*size), "en")
@@ -60,7 +61,7 @@ def test_every_kind_of_picture(mode: str, size: tuple[int, int]) -> None:
 
 def test_sixteen_bits_keep_their_tones() -> None:
     ramp = np.repeat(np.arange(0, 65536, 256, dtype=np.uint16)[None, :], 256, axis=0)
-    grey = np.asarray(png.decode(save(Image.fromarray(ramp))).convert("L"))
+    grey = np.asarray(decode(save(Image.fromarray(ramp)), "PNG").convert("L"))
     assert np.array_equal(grey[0], np.arange(256))
 
 
@@ -225,7 +226,7 @@ def test_any_text_chunk_is_read_or_said(kind: bytes, keyword: bytes, content: by
 
 
 def test_letters_on_a_large_picture_have_their_share() -> None:
-    out = np.asarray(png.decode(trust.label_png(save(Image.new("RGB", (1000, 800), (0, 90, 0))), "zh")))
+    out = np.asarray(decode(trust.label_png(save(Image.new("RGB", (1000, 800), (0, 90, 0))), "zh"), "PNG"))
     rows, columns = np.nonzero((out == 0).all(axis=2) | (out[..., 0] > 0))  # the box of the words
     words = out[rows.min() :, columns.min() :].max(axis=2) > 128
     first = words[:, : np.flatnonzero(words.any(axis=0))[0] + 20]  # the letter A

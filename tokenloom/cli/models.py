@@ -169,7 +169,13 @@ def remove(name: Annotated[str, typer.Argument(help="The model's name, as `loom 
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="A PNG, WebP, JPEG, WAV, Markdown, JSON or plain text file.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A picture (PNG, WebP, JPEG, SVG), a sound (WAV, FLAC, OGG, MP3), a score (MIDI, ABC), or a text "
+            "(Markdown, JSON, plain)."
+        ),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
     """Read the labels of a file that say it is AI-generated. Exit status 1: none, or not in order."""

@@ -3,6 +3,7 @@
 from tokenloom.trust.fields import WORDS, BadLabel, BadMedia, Label, check_producer
 from tokenloom.trust.jpeg import label_jpeg
 from tokenloom.trust.label import Labelled, label, label_work
+from tokenloom.trust.notation import label_notation
 from tokenloom.trust.png import label_png
 from tokenloom.trust.text import label_markdown, label_text
 from tokenloom.trust.verify import Report, read_label, verify
@@ -20,6 +21,7 @@ __all__ = [
     "label",
     "label_jpeg",
     "label_markdown",
+    "label_notation",
     "label_png",
     "label_text",
     "label_wav",

@@ -10,14 +10,10 @@ from __future__ import annotations
 
 import io
 import struct
-import warnings
-from typing import TYPE_CHECKING
 
 from tokenloom.trust.fields import BadMedia, content_hash, new_label
+from tokenloom.trust.pixels import decode
 from tokenloom.trust.png import labels_in_xmp, xmp_with
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 START = b"\xff\xd8\xff"
 APP1, SCAN, END = 0xE1, 0xDA, 0xD9
@@ -88,22 +84,6 @@ def hidden_in(data: bytes) -> list[tuple[str, str]]:
     return found
 
 
-def decode(data: bytes) -> Image:
-    """The picture as RGB with 8 bits; BadMedia when it is damaged or too large."""
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image: Image.Image = Image.open(io.BytesIO(data), formats=["JPEG"])
-            image.load()
-    except (OSError, SyntaxError, struct.error, EOFError, ValueError) as error:
-        raise BadMedia(f"the JPEG is damaged: {error}") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadMedia(f"the JPEG is too large: {error}") from error
-    return image.convert("RGB")
-
-
 def label_jpeg(
     data: bytes,
     lang: str = "en",
@@ -119,7 +99,7 @@ def label_jpeg(
     old = new = segments_of(data)
     if visible:
         buffer = io.BytesIO()
-        with_badge(decode(data), lang).save(buffer, "JPEG", quality=QUALITY, subsampling=0)
+        with_badge(decode(data, "JPEG"), lang).save(buffer, "JPEG", quality=QUALITY, subsampling=0)
         kept = [(m, c) for m, c in old if m in KEPT and c.startswith(KEPT[m])]
         head, *rest = segments_of(buffer.getvalue())
         new = [head, *kept, *rest]

@@ -14,6 +14,7 @@ from tokenloom.trust import text as texts
 from tokenloom.trust.audio import label_sound
 from tokenloom.trust.fields import WORDS, BadMedia, Label
 from tokenloom.trust.jpeg import label_jpeg
+from tokenloom.trust.notation import NOTATIONS, label_notation
 from tokenloom.trust.png import label_png
 from tokenloom.trust.verify import KINDS, SOUNDS, Kind, as_text, inspect
 from tokenloom.trust.wav import label_wav
@@ -44,11 +45,11 @@ def label(
 ) -> Labelled:
     """A work with its visible and hidden labels, read back; a labelled one keeps the label it has.
 
-    kind: png, webp, jpeg, wav, flac, ogg, mp3, markdown, json or text. lang: en or zh, for the visible words.
-    producer: the operator's code, else TOKENLOOM_PRODUCER, else Tokenloom. produce_id: the work's own
-    number, else from its hash. audible: whether a WAV gets the tones; other sounds get them before they are
-    encoded (`audio.with_rhythm`). visible: whether a picture gets the words. Raises BadMedia (damaged data)
-    or BadLabel (a value not allowed).
+    kind: png, webp, jpeg, wav, flac, ogg, mp3, midi, abc, svg, markdown, json or text. lang: en or zh, for
+    the visible words. producer: the operator's code, else TOKENLOOM_PRODUCER, else Tokenloom. produce_id: the
+    work's own number, else from its hash. audible: whether a WAV gets the tones; other sounds get them before
+    they are encoded (`audio.with_rhythm`). visible: whether a picture or a notation gets the words. Raises
+    BadMedia (damaged data) or BadLabel (a value not allowed).
     """
     if lang not in WORDS:
         raise ValueError(f"lang is {lang!r}; allowed are {', '.join(WORDS)}")
@@ -61,6 +62,8 @@ def label(
         out = label_wav(raw, audible=audible, **who)
     elif kind in SOUNDS:
         out = label_sound(raw, kind, **who)
+    elif kind in NOTATIONS:
+        out = label_notation(raw, kind, lang, visible=visible, **who)
     elif kind == "markdown":
         out = texts.label_markdown(as_text(raw), lang, **who).encode()
     elif kind == "json":

@@ -12,14 +12,11 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from tokenloom.trust.fields import BadMedia, Label, content_hash, new_label
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from tokenloom.trust.pixels import decode
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SPACE = "http://www.tc260.org.cn/ns/AIGC/1.0/"
@@ -163,31 +160,6 @@ def xmp_with(label: Label, packet: str | None, kind: str = "PNG") -> str:
     return merged
 
 
-def decode(data: bytes) -> Image:
-    """The picture as RGB or RGBA with 8 bits; BadMedia when it is damaged, animated or too large."""
-    import warnings
-
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image: Image.Image = Image.open(io.BytesIO(data), formats=["PNG"])
-            if getattr(image, "is_animated", False):
-                raise BadMedia("animated PNG files are not labelled here: label each frame, or a video")
-            image.load()
-    except (OSError, SyntaxError, struct.error, EOFError, IndexError, KeyError) as error:
-        raise BadMedia(f"the PNG is damaged: {error}") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadMedia(f"the PNG is too large: {error}") from error
-    if image.mode.startswith("I"):
-        import numpy as np
-
-        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-    clear = "A" in image.getbands() or "transparency" in image.info
-    return image.convert("RGBA" if clear else "RGB")
-
-
 def label_png(
     data: bytes,
     lang: str = "en",
@@ -205,7 +177,7 @@ def label_png(
         return data
     old = chunks_of(data)
     buffer = io.BytesIO()
-    image = decode(data)
+    image = decode(data, "PNG")
     (with_badge(image, lang) if visible else image).save(buffer, "PNG")
     new = [(k, c) for k, c in chunks_of(buffer.getvalue()) if k in (b"IHDR", b"IDAT")]
     coloured = old[0][1][9] in (2, 3, 6)  # a profile for grey does not fit RGB

@@ -11,18 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from tokenloom.trust import audio, jpeg, png, text, wav, webp
+from tokenloom.trust import audio, jpeg, notation, png, text, wav, webp
 from tokenloom.trust.fields import HASH, BadLabel, BadMedia, Label, parse_label
+from tokenloom.trust.notation import NOTATIONS
+from tokenloom.trust.pixels import decode
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Kind = Literal["png", "webp", "jpeg", "wav", "flac", "ogg", "mp3", "markdown", "json", "text"]
+Kind = Literal[
+    "png", "webp", "jpeg", "wav", "flac", "ogg", "mp3", "midi", "abc", "svg", "markdown", "json", "text"
+]
 SOUNDS = ("wav", "flac", "ogg", "mp3")
-BINARY = ("png", "webp", "jpeg", *SOUNDS)
+KNOWN = ("png", "webp", "jpeg", *SOUNDS, *NOTATIONS)
+"""Kinds that are told by their first bytes."""
 KINDS: dict[str, Kind] = {".png": "png", ".webp": "webp", ".jpg": "jpeg", ".jpeg": "jpeg"}
 KINDS |= {".wav": "wav", ".wave": "wav", ".flac": "flac", ".mp3": "mp3", ".md": "markdown"}
 KINDS |= {".ogg": "ogg", ".oga": "ogg", ".opus": "ogg"}
+KINDS |= {".mid": "midi", ".midi": "midi", ".abc": "abc", ".svg": "svg"}
 KINDS |= {".markdown": "markdown", ".json": "json", ".txt": "text"}
 MAX_BYTES = 1 << 30
 LOSSY = 12
@@ -93,7 +99,12 @@ def kind_of(data: bytes, name: str = "") -> Kind:
     if data.startswith((b"ID3", b"\xff\xfb", b"\xff\xf3", b"\xff\xf2", b"\xff\xfa")):
         return "mp3"
     kind = KINDS.get(Path(name).suffix.lower(), "text")
-    if kind in BINARY:
+    begun = notation.notation_of(data)
+    if begun == "midi" or (begun and (not name or kind == begun)):
+        return begun
+    if kind == "abc" and notation.holds_tune(data):
+        return kind
+    if kind in KNOWN:
         raise BadMedia(f"{name} is no {kind.upper()} file: its first bytes are others")
     as_text(data)
     if not name and text.FRONT.match(as_text(data)):
@@ -106,7 +117,7 @@ def as_text(data: bytes) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise BadMedia(
-            f"the file is no picture or sound that is known here, nor text in UTF-8 (byte {error.start})"
+            f"the file is no picture, sound or score known here, nor text in UTF-8 (byte {error.start})"
         ) from error
 
 
@@ -114,19 +125,22 @@ def inspect(data: bytes, kind: Kind, beside: str | None = None) -> Report:
     """The report on a file's bytes; beside: the content of the JSON file next to a plain text."""
     if kind == "png":
         found, stated = png.hidden_in(data), png.picture_hash(png.chunks_of(data))
-        seen = shows_badge_in(png.decode(data))
+        seen = shows_badge_in(decode(data, "PNG"))
     elif kind == "webp":
         found, stated = webp.hidden_in(data), webp.picture_hash(webp.chunks_of(data))
-        seen = shows_badge_in(webp.decode(data))
+        seen = shows_badge_in(decode(data, "WebP"))
     elif kind == "jpeg":
         found, stated = jpeg.hidden_in(data), jpeg.picture_hash(jpeg.segments_of(data))
-        seen = shows_badge_in(jpeg.decode(data), LOSSY)
+        seen = shows_badge_in(decode(data, "JPEG"), LOSSY)
     elif kind == "wav":
         found, stated = wav.hidden_in(data), wav.sound_hash(wav.chunks_of(data))
         seen = wav.sounds_label(data)
     elif kind in SOUNDS:
         found, stated = audio.hidden_in(data, kind), audio.sound_hash(data, kind)
         seen = audio.sounds_label(data)
+    elif kind in NOTATIONS:
+        found, stated = notation.hidden_in(data, kind), notation.notation_hash(data, kind)
+        seen = notation.shows_words(data, kind)
     else:
         words = as_text(data)
         found, stated = text.hidden_in(words, kind), text.text_hash(words, kind)

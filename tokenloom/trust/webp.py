@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import io
 import struct
-import warnings
-from typing import TYPE_CHECKING
 
 from tokenloom.trust.fields import BadMedia, content_hash, new_label
+from tokenloom.trust.pixels import decode
 from tokenloom.trust.png import labels_in_xmp, xmp_with
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 EXTENDED, PROFILE, EXIF, XMP = b"VP8X", b"ICCP", b"EXIF", b"XMP "
 PICTURE = (b"ALPH", b"VP8 ", b"VP8L")
@@ -77,26 +73,6 @@ def hidden_in(data: bytes) -> list[tuple[str, str]]:
     return found
 
 
-def decode(data: bytes) -> Image:
-    """The picture as RGB or RGBA with 8 bits; BadMedia when it is damaged, animated or too large."""
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image: Image.Image = Image.open(io.BytesIO(data), formats=["WEBP"])
-            if getattr(image, "is_animated", False):
-                raise BadMedia("animated WebP files are not labelled here: label each frame, or a video")
-            image.load()
-    except (OSError, SyntaxError, struct.error, EOFError, ValueError) as error:
-        if isinstance(error, BadMedia):
-            raise
-        raise BadMedia(f"the WebP is damaged: {error}") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise BadMedia(f"the WebP is too large: {error}") from error
-    return image.convert("RGBA" if "A" in image.getbands() else "RGB")
-
-
 def label_webp(
     data: bytes,
     lang: str = "en",
@@ -110,7 +86,7 @@ def label_webp(
     if hidden_in(data):
         return data
     old = chunks_of(data)
-    image = decode(data)
+    image = decode(data, "WebP")
     if visible:
         image = with_badge(image, lang)
     buffer = io.BytesIO()
