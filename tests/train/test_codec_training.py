@@ -14,7 +14,7 @@ from tiny_pictures import tiny_codec_recipe, tiny_sprites
 from torch import nn
 
 import tokenloom
-from tokenloom.codec.adversary import Adversary
+from tokenloom.codec.adversary import PatchAdversary
 from tokenloom.codec.config import ImageCodecConfig, Losses
 from tokenloom.codec.folder import open_codec
 from tokenloom.codec.image import ImageCodec
@@ -34,21 +34,21 @@ from tokenloom.train.recipe import OptimPart, Recipe
 from tokenloom.train.scale import Sizes
 
 
-def players(begins: int, **changes: object) -> tuple[ImageCodec, Adversary]:
+def players(begins: int, **changes: object) -> tuple[ImageCodec, PatchAdversary]:
     torch.manual_seed(0)
     config = {"size": 32, "widths": (16, 32), "encoder": (1, 1), "decoder": (1, 1), **changes}
     codec = ImageCodec(ImageCodecConfig(**config))  # type: ignore[arg-type]
     for block in codec.modules():  # begin where gradients reach everything
         if isinstance(block, nn.Conv2d):
             nn.init.normal_(block.weight, std=0.1)
-    return codec, Adversary(begins, 8, 2, weight=0.5)
+    return codec, PatchAdversary(begins, 8, 2, weight=0.5)
 
 
 def pictures(number: int, n: int = 4) -> np.ndarray:
     return np.random.default_rng(number).integers(0, 256, (n, 32, 32, 4), dtype=np.uint8)
 
 
-def plain_loop(codec: ImageCodec, adversary: Adversary, steps: int, lr: float) -> list[float]:
+def plain_loop(codec: ImageCodec, adversary: PatchAdversary, steps: int, lr: float) -> list[float]:
     """As one would write it by hand: both losses followed back on their own for the adaptive weight."""
     ours = torch.optim.AdamW(codec.parameters(), lr, betas=(0.9, 0.95), weight_decay=0.0)
     theirs = torch.optim.AdamW(adversary.parameters(), lr, betas=(0.9, 0.95), weight_decay=0.0)
@@ -60,8 +60,8 @@ def plain_loop(codec: ImageCodec, adversary: Adversary, steps: int, lr: float) -
         loss = reconstruction(made, x, ground, Losses()).mean() + found.loss
         if step >= adversary.begins:
             with torch.no_grad():
-                _, wanted = adversary(x)
-            scores, features = adversary(made)
+                ((_, wanted),) = adversary(x)
+            ((scores, features),) = adversary(made)
             pleased = -scores.mean()
             for mine, true in zip(features, wanted, strict=True):
                 pleased = pleased + adversary.matching * (mine - true).abs().mean() / len(features)
@@ -75,7 +75,7 @@ def plain_loop(codec: ImageCodec, adversary: Adversary, steps: int, lr: float) -
         ours.step()
         if step >= adversary.begins:
             theirs.zero_grad()
-            true, false = adversary(x)[0], adversary(made.detach())[0]
+            true, false = adversary(x)[0][0], adversary(made.detach())[0][0]
             (F.relu(1 - true).mean() + F.relu(1 + false).mean()).backward()
             theirs.step()
     return losses

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tokenloom.codec.adversary import Adversary
+from tokenloom.codec.adversary import PatchAdversary
 from tokenloom.codec.config import ImageCodecConfig, Losses
 from tokenloom.codec.image import ImageCodec
 from tokenloom.codec.losses import reconstruction
@@ -78,9 +78,9 @@ def _batch(config: ImageCodecConfig, rows: int, number: int) -> np.ndarray:
     return draw.integers(0, 256, (rows, config.size, config.size, 4), dtype=np.uint8)
 
 
-def _players(config: ImageCodecConfig) -> tuple[ImageCodec, Adversary]:
+def _players(config: ImageCodecConfig) -> tuple[ImageCodec, PatchAdversary]:
     torch.manual_seed(0)
-    return ImageCodec(config), Adversary(0, width=16)
+    return ImageCodec(config), PatchAdversary(0, width=16)
 
 
 def _ours(config: ImageCodecConfig, rows: int, dtype: torch.dtype, plays: bool) -> Step:
@@ -109,8 +109,8 @@ def _plain(config: ImageCodecConfig, rows: int, dtype: torch.dtype, plays: bool)
         if plays:
             with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
                 with torch.no_grad():
-                    _, wanted = adversary(x)
-                scores, features = adversary(made)
+                    ((_, wanted),) = adversary(x)
+                ((scores, features),) = adversary(made)
                 pleased = -scores.mean()
                 for mine, true in zip(features, wanted, strict=True):
                     pleased = pleased + adversary.matching * F.l1_loss(mine, true).float() / len(features)
@@ -124,7 +124,7 @@ def _plain(config: ImageCodecConfig, rows: int, dtype: torch.dtype, plays: bool)
         ours.step()
         if plays:
             with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-                true, false = adversary(x)[0], adversary(made.detach())[0]
+                true, false = adversary(x)[0][0], adversary(made.detach())[0][0]
                 hinge = F.relu(1 - true).mean() + F.relu(1 + false).mean()
             theirs.zero_grad()
             hinge.backward()

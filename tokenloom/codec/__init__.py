@@ -1,4 +1,4 @@
-"""Autoencoders that turn media into codes and back: pictures today. Not the ids those codes become (tokens).
+"""Autoencoders that turn media into codes and back: pictures, sound. Not the ids those codes become (tokens).
 
 Weights are trained in `tokenloom.train`; a codec that is used is a folder (`codec.folder`).
 """

@@ -1,39 +1,26 @@
-"""A codec as a folder: config.json, model.safetensors, tokenloom.json, README.md; and one that is open.
-
-Not the training. Weights are rounded once, when the folder is written, and computed with in float32, so the
-codes of a picture depend on the folder alone: its sha256 (that of model.safetensors) is what a vocabulary of
-codes is tied to. No pickle.
-"""
+"""A codec of pictures as a folder (codec.files); and one that is open. Not the training."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tokenloom.codec.config import ImageCodecConfig
+from tokenloom.codec.files import BadCodec, read_codec, write_codec
 from tokenloom.codec.image import ImageCodec
 from tokenloom.codec.pixels import checked, to_pixels, to_tensor
-from tokenloom.config import check_place, new_folder, put_json, put_text
 from tokenloom.version import __version__
 
 if TYPE_CHECKING:
     import torch
 
-SCHEMA = 1
-KIND = "codec"
-WEIGHTS = "model.safetensors"
-TYPES = ("bfloat16", "float16", "float32")
+__all__ = ["BadCodec", "Codec", "open_codec", "save_codec"]
+
+MODEL_TYPE = "image_codec"
 CHUNK = 4
 """Pictures computed at a time, always so many: a picture's codes do not depend on its company."""
-
-
-class BadCodec(ValueError):
-    """A folder that is no codec, or a damaged one."""
 
 
 def save_codec(
@@ -49,52 +36,17 @@ def save_codec(
     card: README.md; empty = a short one. dtype: of the weights on disk. overwrite: replace a folder that
     holds a codec. Raises ValueError naming the argument, FileExistsError.
     """
-    import torch
-    from safetensors.torch import save_file
-
     folder = Path(folder)
-    if dtype not in TYPES:
-        raise ValueError(f"dtype: found {dtype!r}; allowed: {', '.join(TYPES)}")
-    check_place(folder, overwrite, "codec", WEIGHTS)
-    kind = getattr(torch, dtype)
-    with new_folder(folder) as beside:
-        tensors = {name: t.detach().to("cpu", kind).contiguous() for name, t in codec.state_dict().items()}
-        save_file(tensors, str(beside / WEIGHTS), metadata={"format": "pt"})
-        put_json(beside / "config.json", {"model_type": "image_codec", **dataclasses.asdict(codec.config)})
-        put_json(beside / "tokenloom.json", {"schema": SCHEMA, "kind": KIND, "tokenloom": __version__})
-        put_text(beside / "README.md", card or _card(codec, dtype))
+    write_codec(codec, codec.config, MODEL_TYPE, folder, card or _card(codec, dtype), dtype, overwrite)
     return folder
 
 
 def open_codec(folder: str | Path, device: str = "cpu") -> Codec:
     """Opens what `save_codec` wrote. Raises BadCodec saying what is missing or wrong, FileNotFoundError."""
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    folder = Path(folder)
-    if not folder.exists():
-        raise FileNotFoundError(f"codec: nothing at {folder}")
-    found = _kind(folder)
-    if found != KIND:
-        what = f"kind {found!r}" if found else "no tokenloom.json that says what it is"
-        raise BadCodec(f"codec: {folder} has {what}; allowed: the folder of a codec")
-    try:
-        table = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")))
-        table.pop("model_type", None)
-        config = ImageCodecConfig.read(table)
-        tensors = load_file(str(folder / WEIGHTS))
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
-        raise BadCodec(f"codec: {folder} is not whole: {error}") from error
-    model = ImageCodec(config)
-    wanted = {name: tuple(t.shape) for name, t in model.state_dict().items()}
-    given = {name: tuple(t.shape) for name, t in tensors.items()}
-    odd = sorted(set(wanted.items()) ^ set(given.items()))
-    if odd:
-        raise BadCodec(f"codec: {folder}: {odd[0][0]} is missing, unknown or of another shape")
-    model.load_state_dict({name: t.to(torch.float32) for name, t in tensors.items()})
-    model.eval().requires_grad_(False).to(device)
-    return Codec(model, hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest())
+    model, sha256 = read_codec(
+        Path(folder), MODEL_TYPE, lambda table: ImageCodec(ImageCodecConfig.read(table)), device
+    )
+    return Codec(model, sha256)
 
 
 class Codec:
@@ -165,14 +117,6 @@ def _filled(rows: np.ndarray) -> np.ndarray:
     if len(rows) == CHUNK:
         return rows
     return np.concatenate([rows, np.zeros((CHUNK - len(rows), *rows.shape[1:]), rows.dtype)])
-
-
-def _kind(folder: Path) -> str:
-    try:
-        found = json.loads((folder / "tokenloom.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ""
-    return str(found.get("kind", "")) if isinstance(found, dict) else ""
 
 
 def _card(codec: ImageCodec, dtype: str) -> str:
