@@ -125,6 +125,15 @@ def test_every_format_holds_the_same(tmp_path: Path, heard: Listener) -> None:
     assert heard.dropped == []
 
 
+def test_a_folder_s_other_files_are_passed_over(tmp_path: Path, heard: Listener) -> None:
+    write(tmp_path / "a.jsonl", [{"messages": [USER, ASSISTANT]}])
+    (tmp_path / "README.md").write_text("# Chats")
+    assert len(heard.read(tmp_path)) == 1
+    assert f"{tmp_path}/README.md is passed over: it holds no conversations" in heard.notes
+    with pytest.raises(DataError, match=r"README\.md holds no conversations"):
+        heard.read(tmp_path / "README.md", tmp_path / "a.jsonl")
+
+
 BAD: list[tuple[str, Any]] = [
     ("no messages", {"messages": []}),
     ("not a list of messages", {"messages": "x"}),

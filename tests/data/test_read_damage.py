@@ -144,7 +144,7 @@ def test_bad_rows_of_a_table(tmp_path: Path) -> None:
         f"a.csv:{n}" for n in (3, 4, 5, 7, 10)
     ]  # fmt: skip
     (tmp_path / "a.csv").write_text("text,text\na,b\n")
-    with pytest.raises(DataError, match="names a column twice: text"):
+    with pytest.raises(DataError, match="names a column twice in its first line: text"):
         listen(tmp_path)
 
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reading import PACKINGS, listen, pdf_of
 
-from tokenloom.data.record import DataError
+from tokenloom.data.record import DataError, Limits, TooManyBad
 
 TEXTS = [
     "The whale.",
@@ -138,8 +138,53 @@ def test_a_table_without_the_field_is_an_error_that_names_its_columns(
 ) -> None:
     (tmp_path / name).write_bytes(columns)
     with pytest.raises(DataError, match=rf"{name} has no column 'text'; its columns are: id, body\."):
-        listen(tmp_path)
+        listen(tmp_path / name)
     assert listen(tmp_path, text_field="body").texts == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("m.csv", b"id,body\n" + b"1,x\n" * 50),
+        ("m.tsv", b"text\ttext\n" + b"1\tx\n" * 50),
+        ("m.parquet", as_parquet([{"id": 1, "body": "x"}] * 50)),
+        ("m.jsonl", b'{"id": 1, "body": "x"}\n' * 50),
+        ("m.jsonl", b'{"id": 1, "body": "x"}\n' * 3),
+        ("m.json", b"[" + b'{"id": 1, "body": "x"}, ' * 50 + b"{}]"),
+        ("m.jsonl.gz", gzip.compress(b'{"id": 1, "body": "x"}\n' * 50_000, mtime=0)),
+    ],
+    ids=["csv", "tsv", "parquet", "jsonl", "short jsonl", "json", "packed jsonl"],
+)
+def test_a_file_of_a_folder_without_the_field_is_one_bad_record(
+    tmp_path: Path, name: str, data: bytes
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "z.jsonl").write_text('{"text": "z"}\n')
+    done: list[tuple[int, int]] = []
+    heard = listen(tmp_path, on_progress=lambda *at: done.append(at))
+    assert heard.texts == ["a", "z"]
+    (said,) = heard.reasons(tmp_path)
+    assert said.startswith(f"{name}:1: it ")
+    assert "id, body" in said or "names a column twice" in said
+    assert said.endswith("the file is skipped")
+    assert done[-1][0] == done[-1][1], "what was skipped counts as read"
+    assert listen(f"{tmp_path}/*.*").texts == ["a", "z"], "found by a glob, too"
+    with pytest.raises(DataError):
+        listen(tmp_path / name)
+    with pytest.raises(DataError):
+        listen(tmp_path / "a.txt", tmp_path / name, limits=Limits(bad_count=3))
+    with pytest.raises(TooManyBad, match="1 of the first 2"):
+        listen(tmp_path, limits=Limits(bad_count=1))
+
+
+def test_a_file_whose_later_lines_have_the_field_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"body": "x"}\n{bad\n{"body": "y"}\n{"text": "z"}\n{"body": "x"}\n')
+    heard = listen(tmp_path)
+    assert heard.texts == ["z"]
+    assert sorted(line.split(" ")[0] for line in heard.reasons(tmp_path)) == [
+        "a.jsonl:1:", "a.jsonl:2:", "a.jsonl:3:", "a.jsonl:5:"
+    ]  # fmt: skip
 
 
 class Pipe:

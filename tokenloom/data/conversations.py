@@ -86,11 +86,15 @@ def read_conversations(
     tally = Tally(limits or Limits(), bad)
     how = Reading(tally.limits, on_note, lambda count: None, "line", encoding, (), {})
     sources = find_sources(paths, on_note, online)
-    for source in sources:
-        if not isinstance(source, str) and source.kind in ("text", "html", "pdf"):
-            raise DataError(
-                f"{source.path} holds no conversations: they are read from JSON lines, JSON, CSV, Parquet"
-            )
+    plain = [s for s in sources if not isinstance(s, str) and s.kind in ("text", "html", "pdf")]
+    if plain and (len(plain) == len(sources) or any(file.named for file in plain)):
+        first = next((file for file in plain if file.named), plain[0])
+        raise DataError(
+            f"{first.path} holds no conversations: they are read from JSON lines, JSON, CSV, Parquet"
+        )
+    for file in plain:
+        on_note(f"{file.path} is passed over: it holds no conversations")
+    sources = [source for source in sources if source not in plain]
     given = next((known for known in SHAPES if known.name == shape), None)
     return _conversations(
         all_rows(sources, how, tally, on_progress), given, tally, on_dropped, on_note, list(paths)

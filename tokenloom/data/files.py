@@ -19,7 +19,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -47,6 +47,8 @@ class File:
     """text, html, pdf, jsonl, json, csv, parquet, or lines (standard input)."""
     size: int
     """Bytes as they lie on disk."""
+    named: bool = True
+    """Named outright, not found in a folder or by a glob."""
 
     @property
     def suffix(self) -> str:
@@ -73,6 +75,7 @@ def find_files(paths: Sequence[str], note: Callable[[str], None]) -> list[File]:
         for file in _meant(path, note):
             real = file.path if file.path == STDIN else os.path.realpath(file.path)
             if real in found:
+                found[real] = replace(found[real], named=found[real].named or file.named)
                 note(f"{file.path} is named twice; it is read once")
             else:
                 found[real] = file
@@ -93,7 +96,7 @@ def _meant(path: str, note: Callable[[str], None]) -> list[File]:
         made: list[File] = []
         for name in sorted(glob.glob(path, recursive=True), key=_order):
             if not os.path.isdir(name):
-                made.append(_named(name))
+                made.append(replace(_named(name), named=False))
             elif "**" not in path:
                 made += _in_folder(name, note)
         if not made:
@@ -156,7 +159,7 @@ def _walk(folder: str, above: tuple[str, ...], made: list[File], passed: Counter
         elif os.path.isdir(path):
             _walk(path, (*above, real), made, passed)
         elif (suffix := ending(path)) in KINDS:
-            made.append(File(path, KINDS[suffix], _size(path)))
+            made.append(File(path, KINDS[suffix], _size(path), named=False))
         else:
             passed[suffix or "without ending"] += 1
 

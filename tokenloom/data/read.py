@@ -1,7 +1,8 @@
 """Records of text out of files, folders, pipes and Hub data sets, one at a time.
 
 Not cleaning: what is read is given as it is. Memory stays flat: nothing larger than one record (Limits) is
-held. A bad record is reported with its place and skipped; too many stop the run.
+held. A bad record is reported with its place and skipped, and so is a file of a folder or glob that has not
+the field asked for, as one bad record; too many stop the run.
 
     for record in read(["books/", "web.jsonl.zst", "-"], on_bad=print):
         record.text, record.source, record.meta
@@ -17,7 +18,7 @@ from typing import Any
 from tokenloom.data.documents import Item, Reading, Unit, html_rows, pdf_rows, text_rows
 from tokenloom.data.files import File, find_files
 from tokenloom.data.hub_sets import PREFIX, check_online, hub_rows, parse
-from tokenloom.data.record import BadRecord, DataError, Limits, Record, Row, Tally
+from tokenloom.data.record import BadRecord, DataError, Limits, Record, Row, Tally, UnfitTable
 from tokenloom.data.structured import csv_rows, json_rows, jsonl_rows, parquet_rows, piped_rows
 
 log = logging.getLogger("tokenloom")
@@ -60,8 +61,8 @@ def read(
     on_progress: called with (bytes read, bytes in all) of files. unit: what a record of a text file is.
     encoding: of text files, None = detected. online: whether the Hub may be asked. Files come in the order
     named, Hub sets after them.
-    Raises DataError at once for paths that mean nothing, while reading for a table without the field and for
-    an empty set, and TooManyBad (a DataError) once the limits are passed.
+    Raises DataError at once for paths that mean nothing, while reading for a table without the field that is
+    named outright and for an empty set, and TooManyBad (a DataError) once the limits are passed.
     """
     fields = (text_field,) if isinstance(text_field, str) else tuple(text_field)
     if not fields or not all(fields):
@@ -92,10 +93,40 @@ def total_bytes(sources: Sequence[Source]) -> int:
 
 
 def rows_of(source: Source, how: Reading) -> Iterator[Item]:
-    """The rows of one file or Hub set."""
+    """The rows of one file or Hub set. UnfitTable where it is named outright and is not as asked; of other
+    files, one bad record."""
     if isinstance(source, str):
         return hub_rows(source, how)
-    return FORMATS[source.kind](source, how)
+    rows = FORMATS[source.kind](source, how)
+    return rows if source.named else _fitting(rows, source, how)
+
+
+def _fitting(rows: Iterator[Item], file: File, how: Reading) -> Iterator[Item]:
+    """Rows of a file that was found, or one bad record: where it is no table as asked, or where none of its
+    first objects has the fields. Its own bad lines are told all the same."""
+    without: list[BadRecord] = []
+    try:
+        for item in rows:
+            if isinstance(item, BadRecord):
+                yield item
+            elif isinstance(item.value, dict) and any(
+                field_of(item.value, name) is MISSING for name in how.columns
+            ):
+                bad = record_of(item, how.columns)
+                assert isinstance(bad, BadRecord)
+                without.append(bad)
+                if len(without) == how.limits.bad_count:
+                    break
+            else:
+                yield from without
+                without = []
+                yield item
+                yield from rows
+    except UnfitTable as error:
+        yield BadRecord(f"{file.path}:1", f"it {error.reason}; the file is skipped")
+    if without:
+        many = f"; none of its first {len(without)} records has; the file is skipped"
+        yield BadRecord(without[0].place, without[0].reason + (many if len(without) > 1 else ""))
 
 
 def all_rows(
@@ -111,12 +142,16 @@ def all_rows(
             on_progress(done, total)
 
     how = replace(how, report=report)
+    ends = 0
     for source in sources:
+        ends += source.size if isinstance(source, File) else 0
         for item in rows_of(source, how):
             if isinstance(item, BadRecord):
                 tally.bad(item)
             else:
                 yield item
+        if done < ends:  # the rest of a file that was skipped
+            report(ends - done)
     if how.seen and len(how.seen) > 1:
         counts = sorted(how.seen.items(), key=lambda pair: -pair[1])
         how.note("mixed encodings: " + ", ".join(f"{name} {count}" for name, count in counts))

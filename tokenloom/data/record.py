@@ -47,6 +47,18 @@ class DataError(ValueError):
     """Data that cannot be read as asked; the message names the place, what was found and what to do."""
 
 
+class UnfitTable(DataError):
+    """A table that is not as asked: one found in a folder is skipped, one named outright is an error."""
+
+    def __init__(self, where: str, reason: str) -> None:
+        """reason: goes on after the place, or after "it"."""
+        super().__init__(f"{where} {reason}")
+        self.where, self.reason = where, reason
+
+    def __reduce__(self) -> tuple[type[UnfitTable], tuple[str, str]]:
+        return UnfitTable, (self.where, self.reason)
+
+
 class TooManyBad(DataError):
     """More bad records than the limits allow."""
 

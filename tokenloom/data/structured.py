@@ -21,7 +21,7 @@ from typing import Any
 from tokenloom.data.documents import Item, Reading, text_lines
 from tokenloom.data.encoding import HEAD, WIDE, Line, open_text
 from tokenloom.data.files import File, damage, open_bytes
-from tokenloom.data.record import BadRecord, DataError, Row
+from tokenloom.data.record import BadRecord, Row, UnfitTable
 
 
 def jsonl_rows(file: File, how: Reading) -> Iterator[Item]:
@@ -254,17 +254,18 @@ def csv_rows(file: File, how: Reading) -> Iterator[Item]:
 
 def _names(file: File, names: list[str], how: Reading) -> list[str]:
     if doubled := {name for name in names if names.count(name) > 1}:
-        raise DataError(f"{file.path}: its first line names a column twice: {', '.join(sorted(doubled))}")
+        raise UnfitTable(file.path, f"names a column twice in its first line: {', '.join(sorted(doubled))}")
     check_columns(file.path, names, how.columns)
     return names
 
 
 def check_columns(where: str, found: list[str], wanted: tuple[str, ...]) -> None:
-    """DataError where a table lacks a column."""
+    """UnfitTable where a table lacks a column."""
     if missing := [name for name in wanted if name not in found and name.split(".")[0] not in found]:
-        raise DataError(
-            f"{where} has no column {', '.join(map(repr, missing))}; its columns are: {', '.join(found)}. "
-            "Name the one that holds the text (--text-field)"
+        raise UnfitTable(
+            where,
+            f"has no column {', '.join(map(repr, missing))}; its columns are: {', '.join(found)}. "
+            "Name the one that holds the text (--text-field)",
         )
 
 
