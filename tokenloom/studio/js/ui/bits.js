@@ -1,8 +1,40 @@
-/** Small parts that messages and results share: the figures of an answer, a button that copies. */
+/** Small parts that several places use. */
 import { html, useEffect, useState } from "../lib.js";
 import { number, t } from "../i18n.js";
-import { say } from "../state.js";
+import { locked, menuOpen, models, narrow, say } from "../state.js";
 import { Icon } from "./icons.js";
+
+/** Opens the sidebar, where it is a drawer. */
+export function MenuButton() {
+  if (!narrow.value) return null;
+  return html`<button type="button" class="bare" aria-label=${t("nav.open")} onClick=${() => (menuOpen.value = true)}>
+    <${Icon} name="menu" />
+  </button>`;
+}
+
+/** What to do where no model does what a page is for. @param {{text: string, command: string, more: string}} props */
+export function Lacking({ text, command, more }) {
+  if (models.value === null) return html`<p class="lead">${t("model.loading")}</p>`;
+  if (locked.value) return html`<p class="lead">${t("error.auth")}</p>`;
+  return html`<div class="lacking">
+    <p>${text}</p>
+    <p><code>${command}</code></p>
+    <p class="lead">${more}</p>
+  </div>`;
+}
+
+/** Says that something happens, and for how long. @param {{run: {started: number}, text: string}} props */
+export function Progress({ run, text }) {
+  const [seconds, setSeconds] = useState(0);
+  useEffect(() => {
+    const timer = setInterval(() => setSeconds((performance.now() - run.started) / 1000), 200);
+    return () => clearInterval(timer);
+  }, [run]);
+  return html`<span class="progress">
+    ${text}
+    <span class="figure">${t("stats.elapsed", { n: number(Math.floor(seconds)) })}</span>
+  </span>`;
+}
 
 /** Tokens, tokens per second, time to the first piece: as the server counted and this page saw. */
 export function Figures({ message }) {

@@ -4,8 +4,9 @@ import { lang, t } from "../i18n.js";
 import { refused, runs, send } from "../chat.js";
 import { open } from "../store.js";
 import { download, fileName, toJson, toMarkdown } from "../export.js";
-import { discover, engine, locked, menuOpen, model, models, narrow, renaming, replaceAddress, route, say, settingsOpen, settleModel } from "../state.js";
+import { discover, engine, locked, model, models, renaming, replaceAddress, route, say, settingsOpen, settleModel } from "../state.js";
 import { Banner } from "./banner.js";
+import { MenuButton } from "./bits.js";
 import { Composer } from "./composer.js";
 import { Icon, Weave } from "./icons.js";
 import { Message } from "./message.js";
@@ -40,10 +41,7 @@ export function ask(text) {
 
 function Head({ conversation }) {
   return html`<header class="head">
-    ${narrow.value &&
-    html`<button type="button" class="bare" aria-label=${t("nav.open")} onClick=${() => (menuOpen.value = true)}>
-      <${Icon} name="menu" />
-    </button>`}
+    <${MenuButton} />
     <h1 class="unseen">${t("chat.title", { name: conversation.title || t("chat.untitled") })}</h1>
     <${ModelChoice} conversation=${conversation} />
     <span class="grow"></span>

@@ -1,13 +1,14 @@
 /** The drawing page: what to do, with which words and which picture, and below it the pictures of this session. */
 import { html, useEffect, useId, useState } from "../lib.js";
-import { lang, pick, t } from "../i18n.js";
+import { lang, t } from "../i18n.js";
 import { choosePainter, drawing, fieldsOf, mode, MODES, painter, perform, source, stopDrawing, strokes, take, type, typed } from "../draw.js";
-import { locked, menuOpen, models, narrow, painters, pictureTasks } from "../state.js";
+import { models, painters, pictureTasks } from "../state.js";
 import { Banner } from "./banner.js";
-import { composing } from "./composer.js";
+import { Lacking, MenuButton } from "./bits.js";
 import { Gallery } from "./gallery.js";
 import { Icon } from "./icons.js";
 import { Mask } from "./mask.js";
+import { asked, Knob, Words } from "./knobs.js";
 import { complaint, initial } from "./task.js";
 
 /** Which fields stand in the row below the words; the others are under "more". */
@@ -31,16 +32,13 @@ export function Draw() {
   }, []);
   return html`<main class="task draw">
     <header class="head">
-      ${narrow.value &&
-      html`<button type="button" class="bare" aria-label=${t("nav.open")} onClick=${() => (menuOpen.value = true)}>
-        <${Icon} name="menu" />
-      </button>`}
+      <${MenuButton} />
       <${PainterChoice} />
     </header>
     <${Banner} />
     <div class="task-in">
       <h1>${t("draw.title")}</h1>
-      ${painters.value.length > 0 ? html`<${Form} key=${mode.value} />` : html`<${Lacking} />`}
+      ${painters.value.length > 0 ? html`<${Form} key=${mode.value} />` : html`<${Lacking} text=${t("draw.lacking")} command="loom studio --model painter" more=${t("draw.lacking.more")} />`}
       <${Gallery} />
       <p class="notice">${t("draw.notice")}</p>
     </div>
@@ -61,17 +59,6 @@ function PainterChoice() {
   </label>`;
 }
 
-/** What to do where nothing draws. */
-function Lacking() {
-  if (models.value === null) return html`<p class="lead">${t("model.loading")}</p>`;
-  if (locked.value) return html`<p class="lead">${t("error.auth")}</p>`;
-  return html`<div class="lacking">
-    <p>${t("draw.lacking")}</p>
-    <p><code>loom studio --model painter</code></p>
-    <p class="lead">${t("draw.lacking.more")}</p>
-  </div>`;
-}
-
 /** The value of a field as it stands in the form. */
 const valueOf = (field) => String(typed.value[mode.value][field.name] ?? initial(field));
 
@@ -82,17 +69,6 @@ function wrongWith(field) {
     return strokes.value.length > 0 ? "" : t("draw.mask.missing");
   }
   return complaint(field, valueOf(field));
-}
-
-/** What is asked, as the declaration's fields name it: empty ones are left out, numbers are numbers. */
-function asked(fields) {
-  const sent = {};
-  for (const field of fields) {
-    const value = valueOf(field).trim();
-    if (field.type === "picture" || value === "") continue;
-    sent[field.name] = field.type === "number" ? Number(value) : value;
-  }
-  return sent;
 }
 
 /** A variation is declared nowhere: it takes a picture and the fields of a drawing. */
@@ -116,21 +92,27 @@ function Form() {
     if (drawing.value) return;
     setTried(true);
     const bad = fields.find(wrongWith);
-    if (!bad) void perform(asked(fields), tongue);
+    if (!bad) void perform(asked(fields, valueOf), tongue);
     else {
       const details = event.target.querySelector("details");
       if (later.includes(bad)) details.open = true;
       event.target.querySelector(`[name="${bad.name}"]`)?.focus();
     }
   };
-  const knob = (field) => html`<${Knob} key=${field.name} field=${field} wrong=${wrong(field.name)} />`;
+  const shared = (field) => ({
+    field,
+    value: valueOf(field),
+    set: (value) => type(which, field.name, value),
+    wrong: wrong(field.name),
+  });
+  const knob = (field) => html`<${Knob} key=${field.name} ...${shared(field)} />`;
   return html`<form class="fields draw-form" onSubmit=${submit} noValidate>
     <${Modes} />
     <p class="lead">${t(`draw.lead.${which}`)}</p>
     <div class=${onPicture(which) ? "easel" : "easel words-only"}>
       ${onPicture(which) && html`<${Slot} wrong=${wrong("image") || wrong("mask")} />`}
       <div class="asking">
-        ${prompt && html`<${Prompt} field=${prompt} wrong=${wrong("prompt")} />`}
+        ${prompt && html`<${Words} ...${shared(prompt)} hint=${t(`draw.prompt.${which}`)} />`}
         ${which === "describe" && html`<${Tongue} value=${tongue} set=${setTongue} />`}
         <div class="knobs">${plain.filter((field) => AT_HAND.includes(field.name)).map(knob)}</div>
         ${later.length > 0 &&
@@ -166,56 +148,6 @@ function Modes() {
 function choose(one) {
   mode.value = one;
   requestAnimationFrame(() => document.querySelector(`.modes input[value="${one}"]`)?.focus({ preventScroll: true }));
-}
-
-function Prompt({ field, wrong }) {
-  const id = useId();
-  const key = (event) => {
-    if (composing(event) || event.key !== "Enter" || event.shiftKey || event.altKey) return;
-    event.preventDefault();
-    event.target.form.requestSubmit();
-  };
-  return html`<div class="field">
-    <label for=${id}>${pick(field.label)}</label>
-    <textarea
-      id=${id}
-      name=${field.name}
-      rows="2"
-      dir="auto"
-      placeholder=${t(`draw.prompt.${mode.value}`)}
-      aria-describedby=${`${id}-help`}
-      aria-invalid=${wrong ? "true" : undefined}
-      aria-required="true"
-      value=${valueOf(field)}
-      onInput=${(event) => type(mode.value, field.name, event.target.value)}
-      onKeyDown=${key}
-    ></textarea>
-    <small id=${`${id}-help`} class=${wrong ? "wrong" : "unseen"}>${wrong || pick(field.help)}</small>
-  </div>`;
-}
-
-/** A small field: its help is its tooltip, so that the row stays calm. */
-function Knob({ field, wrong }) {
-  const id = useId();
-  const shared = {
-    id,
-    name: field.name,
-    "aria-describedby": `${id}-help`,
-    "aria-invalid": wrong ? "true" : undefined,
-    value: valueOf(field),
-  };
-  const set = (event) => type(mode.value, field.name, event.target.value);
-  const free = field.name === "seed" ? "draw.random" : "draw.recommended";
-  return html`<div class="field knob" title=${pick(field.help)}>
-    <label for=${id}>${pick(field.label) || field.name}</label>
-    ${field.choices?.length
-      ? html`<select ...${shared} onChange=${set}>
-          ${(field.default ?? "") === "" && html`<option value="">${t(field.required ? "draw.choose" : "draw.any")}</option>`}
-          ${field.choices.map((one) => html`<option key=${one.value} value=${one.value}>${pick(one.label) || one.value}</option>`)}
-        </select>`
-      : html`<input ...${shared} inputmode=${field.whole ? "numeric" : "decimal"} autocomplete="off" placeholder=${t(free)} onInput=${set} />`}
-    <small id=${`${id}-help`} class=${wrong ? "wrong" : "unseen"}>${wrong || pick(field.help)}</small>
-  </div>`;
 }
 
 /** In which language a picture is described. */

@@ -5,7 +5,7 @@ import { ApiError } from "../api.js";
 import { fieldsOf, fileOf, nameOf, removeWork, useAgain, workOn, works } from "../draw.js";
 import { fileName, handOver } from "../export.js";
 import { say } from "../state.js";
-import { Copy } from "./bits.js";
+import { Copy, Progress } from "./bits.js";
 import { Icon } from "./icons.js";
 import { Failure } from "./message.js";
 
@@ -71,7 +71,7 @@ function About({ work }) {
   if (took !== undefined) figures.push(t("stats.elapsed", { n: number(took / 1000, 1) }));
   return html`<p class="by">
     <span class="label">${t("label.short")}</span>
-    ${run && html`<${Progress} run=${run} />`}
+    ${run && html`<${Progress} run=${run} text=${t(PHASES[run.phase.value])} />`}
     ${figures.filter(Boolean).map((text) => html`<span key=${text} class="figure">${text}</span>`)}
   </p>`;
 }
@@ -82,19 +82,6 @@ const PHASES = {
   drawing: "draw.drawing",
   writing: "message.writing",
 };
-
-/** Says that something happens, and for how long. */
-function Progress({ run }) {
-  const [seconds, setSeconds] = useState(0);
-  useEffect(() => {
-    const timer = setInterval(() => setSeconds((performance.now() - run.started) / 1000), 200);
-    return () => clearInterval(timer);
-  }, [run]);
-  return html`<span class="progress">
-    ${t(PHASES[run.phase.value])}
-    <span class="figure">${t("stats.elapsed", { n: number(Math.floor(seconds)) })}</span>
-  </span>`;
-}
 
 function Words({ work }) {
   const text = work.run ? work.run.text.value : (work.words ?? "");

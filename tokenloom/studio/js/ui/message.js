@@ -5,7 +5,7 @@ import { resendFrom, takeOut } from "../chat.js";
 import { checkSoon, say } from "../state.js";
 import { putBack } from "../store.js";
 import { composing, fit } from "./composer.js";
-import { Copy, Figures } from "./bits.js";
+import { Copy, Figures, Progress } from "./bits.js";
 import { Icon } from "./icons.js";
 import { Prose } from "./prose.js";
 
@@ -107,7 +107,7 @@ function Answer({ message, conversation, run, idle }) {
     <p class="by">
       ${!(failed && !text) && html`<span class="label">${t("label.short")}</span>`}
       ${message.model && html`<span class="who">${message.model}</span>`}
-      ${run && html`<${Progress} run=${run} />`}
+      ${run && html`<${Progress} run=${run} text=${t(`message.${state}`)} />`}
     </p>
     <${Prose} text=${text} whole=${!run} />
     ${!run && html`<${Outcome} ...${{ message, conversation, idle }} />`}
@@ -128,19 +128,6 @@ function Answer({ message, conversation, run, idle }) {
       ${!run && html`<${Figures} message=${message} />`}
     </div>
   </li>`;
-}
-
-/** Says that something happens, and for how long: a token count comes with the end of the stream. */
-function Progress({ run }) {
-  const [seconds, setSeconds] = useState(0);
-  useEffect(() => {
-    const timer = setInterval(() => setSeconds((performance.now() - run.started) / 1000), 200);
-    return () => clearInterval(timer);
-  }, [run]);
-  return html`<span class="progress">
-    ${t(`message.${run.phase.value}`)}
-    <span class="figure">${t("stats.elapsed", { n: number(Math.floor(seconds)) })}</span>
-  </span>`;
 }
 
 const ENDINGS = {

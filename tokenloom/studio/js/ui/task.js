@@ -4,11 +4,11 @@ import { lang, number, pick, t } from "../i18n.js";
 import { write } from "../chat.js";
 import { download, fileName, textToMarkdown } from "../export.js";
 import { newId, open } from "../store.js";
-import { menuOpen, models, narrow, route, tasks, writer } from "../state.js";
+import { models, route, tasks, writer } from "../state.js";
 import { Banner } from "./banner.js";
 import { ModelChoice } from "./model.js";
 import { Icon } from "./icons.js";
-import { Copy, Figures } from "./bits.js";
+import { Copy, Figures, MenuButton } from "./bits.js";
 import { Failure } from "./message.js";
 import { Prose } from "./prose.js";
 import { leastOf, readNumber } from "./settings.js";
@@ -27,10 +27,7 @@ export function Task() {
   const task = tasks.value.find((one) => one.name === name);
   return html`<main class="task">
     <header class="head">
-      ${narrow.value &&
-      html`<button type="button" class="bare" aria-label=${t("nav.open")} onClick=${() => (menuOpen.value = true)}>
-        <${Icon} name="menu" />
-      </button>`}
+      <${MenuButton} />
       ${task?.model
         ? html`<span class="model quiet">${task.model}</span>`
         : html`<${ModelChoice} conversation=${open.value} task />`}
