@@ -138,7 +138,16 @@ def test_files_are_labelled_and_named_by_their_ending(painter: Model, tmp_path: 
     [
         ({"prompt": " "}, "prompt: it is empty"),
         ({"prompt": "x" * 4000}, "prompt: found 4000 tokens, .* allowed: 256"),
-        ({"prompt": "fox", "style": "openmoji"}, "style: found 'openmoji'; allowed: fluent, noto"),
+        (
+            {"prompt": "fox", "style": "openmoji"},
+            "style: found 'openmoji', which is kept out of training .*; allowed: fluent, noto, twemoji, clip",
+        ),
+        ({"prompt": "fox", "style": "vivid"}, "style: found 'vivid'; allowed: fluent, noto"),
+        (
+            {"prompt": "a red fox in openmoji style"},
+            "prompt: it asks for the style openmoji .*; allowed: fluent, noto, twemoji, clipart, or words",
+        ),
+        ({"prompt": "一只狐狸，线描风格"}, "prompt: it asks for the style openmoji .*outlined"),
         ({"prompt": "fox", "n": 0}, "n: found 0; allowed: a whole number from 1 to 64"),
         ({"prompt": "fox", "n": 64, "best_of": 5}, "best_of: found 5; .* from 1 to 4"),
         ({"prompt": "fox", "guidance": float("nan")}, "guidance: found nan"),

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tokenloom.data.captions import split_style, usual
+from tokenloom.data.picture_words import UNSEEN_STYLE
 from tokenloom.engine.diffusion import Paint
 from tokenloom.engine.request import Request, Sampling
 from tokenloom.hub.card import CODEC, JUDGE, has_codec
@@ -319,7 +320,13 @@ def _understood(prompt: str, style: str | None, shown: str) -> tuple[str, str | 
     words, named = split_style(prompt)
     if not words.strip():
         raise PictureError(f"prompt: it is empty; say what {shown} shall show")
-    return usual(words), check_style(style) or named
+    style = check_style(style) or named
+    if style == UNSEEN_STYLE:
+        raise PictureError(
+            f"prompt: it asks for the style {UNSEEN_STYLE} (outlined), which is kept out of training and "
+            f"cannot be drawn; allowed: {', '.join(STYLES)}, or words without a style"
+        )
+    return usual(words), style
 
 
 def _asked(make: Any) -> Ask:
@@ -336,7 +343,8 @@ def _asked(make: Any) -> Ask:
 
 def check_style(style: str | None) -> str | None:
     if style is not None and style not in STYLES:
-        raise PictureError(f"style: found {style!r}; allowed: {', '.join(STYLES)}")
+        why = ", which is kept out of training and cannot be drawn" if style == UNSEEN_STYLE else ""
+        raise PictureError(f"style: found {style!r}{why}; allowed: {', '.join(STYLES)}")
     return style
 
 
