@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tokenloom.data.scenes import alike, compose
 from tokenloom.data.sprites import Sprites
 from tokenloom.evals import picture_drawn as drawn_figures
 from tokenloom.evals import picture_sets as sets
+from tokenloom.evals import picture_suite
 from tokenloom.evals import picture_turned as turned
 
 
@@ -104,6 +106,25 @@ def test_stickers_are_of_their_split(sprites: Sprites, which: str) -> None:
             assert emoji_held_out(thing.hexcode) == (which == "emoji")
             assert pair_held_out(thing.hexcode, style) == (which == "pairs")
     assert [s.record for s in sets.stickers(sprites, which, 3)] == [s.record for s in found[:3]]
+
+
+def test_clip_art_is_a_set_of_its_own(sprites: Sprites) -> None:
+    """Only where there is some; that of emoji in training is no measure, and no other set changes."""
+    assert not picture_suite.has_clip_art(sprites)
+    with pytest.raises(ValueError, match="found none of clipart"):
+        sets.stickers(sprites, "clipart")
+    rows = [row for row, one in enumerate(sprites.sprites) if one.style in ("noto", "fluent", "twemoji")]
+    clips = [replace(sprites.sprites[row], style="clipart") for row in rows]
+    both = Sprites(
+        [*sprites.sprites, *clips], np.stack([sprites.pixels(row) for row in [*range(len(sprites)), *rows]])
+    )
+    assert picture_suite.has_clip_art(both)
+    found = sets.stickers(both, "clipart")
+    assert {scene.record.style for scene in found} == {"clipart"}
+    assert len(found) == sum(emoji_held_out(one.hexcode) for one in clips) > 0
+    for which in ("emoji", "pairs", "style", "train"):
+        told = [[s.record for s in sets.stickers(some, which)] for some in (sprites, both)]
+        assert told[0] == told[1]
 
 
 def test_unknown_sets_are_refused(sprites: Sprites) -> None:

@@ -16,7 +16,15 @@ import numpy as np
 from tokenloom.data.captions import caption, styled
 from tokenloom.data.picture_record import Ground, Kind, Record, Slot, Thing
 from tokenloom.data.picture_splits import emoji_held_out, pair_held_out
-from tokenloom.data.picture_words import TRAINED_STYLES, UNSEEN_STYLE, Lang, base_hexcode, key_of, word
+from tokenloom.data.picture_words import (
+    CLIPART,
+    TRAINED_STYLES,
+    UNSEEN_STYLE,
+    Lang,
+    base_hexcode,
+    key_of,
+    word,
+)
 from tokenloom.data.scenes import Scene, compose, draw
 from tokenloom.data.sprites import Sprites
 from tokenloom.evals.picture_checks import Wish
@@ -101,7 +109,8 @@ def stickers(
     sprites: Sprites, which: str, most: int = 0, *, skins: bool = False, seed: int = SEED
 ) -> list[Scene]:
     """Sprites as they are, filling the picture, no ground: all of "emoji" (held out in every style), "pairs"
-    (held out in this style), "style" (the unseen one) or "train", in an order that `seed` shuffles.
+    (held out in this style), "style" (the unseen one), "clipart" (clip art of held-out emoji; no other has
+    any of it) or "train", in an order that `seed` shuffles.
 
     most: at most so many; 0 = all. skins: with the variants of skin tone. ValueError for another `which`, and
     where there are none.
@@ -126,6 +135,8 @@ def _is(sprites: Sprites, row: int, which: str) -> bool:
     one = sprites.sprites[row]
     if one.style == UNSEEN_STYLE:
         return which == "style"
+    if one.style == CLIPART:
+        return which == "clipart" and emoji_held_out(one.hexcode)
     if one.style not in TRAINED_STYLES:
         return False
     emoji, pair = emoji_held_out(one.hexcode), pair_held_out(one.hexcode, one.style)
@@ -136,9 +147,9 @@ def _is(sprites: Sprites, row: int, which: str) -> bool:
             return pair and not emoji
         case "train":
             return not emoji and not pair
-        case "style":
+        case "style" | "clipart":
             return False
-    raise ValueError(f"which: found {which!r}; allowed: emoji, pairs, style, train")
+    raise ValueError(f"which: found {which!r}; allowed: emoji, pairs, style, clipart, train")
 
 
 def _plain(sprites: Sprites, row: int) -> bool:

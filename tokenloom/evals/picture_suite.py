@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from tokenloom.data.captions import caption
-from tokenloom.data.picture_words import TRAINED_STYLES, Lang
+from tokenloom.data.picture_splits import emoji_held_out
+from tokenloom.data.picture_words import CLIPART, TRAINED_STYLES, Lang
 from tokenloom.data.scene_edits import Change, changed
 from tokenloom.data.scenes import Scene, alike, compose
 from tokenloom.data.sprites import Sprites
@@ -21,6 +22,7 @@ from tokenloom.evals import picture_drawn as drawn_figures
 from tokenloom.evals import picture_sets as sets
 from tokenloom.evals import picture_turned as turned
 from tokenloom.evals.interval import mean
+from tokenloom.evals.picture_features import AMONG
 
 Facts = dict[str, Any]
 Stage = Callable[[str], None]
@@ -90,7 +92,10 @@ def measure_judge(judge: drawn_figures.Sees, sprites: Sprites, n: int = 500) -> 
                 lang: float(right[[one == lang for one in asked.langs]].mean()) for lang in ("en", "zh")
             },
         }
-    for name, which in (("stickers of held-out emoji", "emoji"), ("stickers of the unseen style", "style")):
+    stickers = {"stickers of held-out emoji": "emoji", "stickers of the unseen style": "style"}
+    if has_clip_art(sprites):
+        stickers["stickers of held-out clip art"] = "clipart"
+    for name, which in stickers.items():
         asked = sets.of_scenes(name, sets.stickers(sprites, which, n))
         right = drawn_figures.right_captions(judge, asked, asked.pictures)
         facts[name] = {"right_among_20": mean(right.astype(float)).facts()}
@@ -151,6 +156,12 @@ def measure(
     return Found(facts, tuple(sheets))
 
 
+def has_clip_art(sprites: Sprites) -> bool:
+    """Whether there is enough clip art that training never sees, that of held-out emoji, to tell one caption
+    from others."""
+    return sum(one.style == CLIPART and emoji_held_out(one.hexcode) for one in sprites.sprites) >= AMONG
+
+
 def known_pictures(sprites: Sprites, n: int) -> np.ndarray:
     """Training pictures: a half single sprites, a half composed scenes."""
     single = sets.stickers(sprites, "train", n // 2)
@@ -169,6 +180,8 @@ def _rebuilt(codec: turned.Codes, sprites: Sprites, sizes: Sizes) -> tuple[Facts
         "unseen style": sets.stickers(sprites, "style", sizes.rebuilt),
         "scenes": list(sets.asked(sprites, "combinations", min(sizes.rebuilt or 600, 600)).scenes),
     }
+    if has_clip_art(sprites):
+        some["held-out clip art"] = sets.stickers(sprites, "clipart", sizes.rebuilt)
     pictures = {name: np.stack([scene.pixels for scene in scenes]) for name, scenes in some.items()}
     half = sizes.sheet // 2
     shown = np.concatenate([pictures["held-out emoji"][:half], pictures["unseen style"][:half]])
