@@ -107,6 +107,15 @@ def test_a_runs_model_leaves_its_scores_with_the_run_and_in_the_report(model: Pa
     assert "new.txt" in (run / "model" / "README.md").read_text("utf-8")
 
 
+def test_a_run_goes_by_its_whole_name_and_as_the_latest(home: Path) -> None:
+    run = home / "runs" / "toy-20260101-000000"
+    (run / "model").mkdir(parents=True)
+    (run / "recipe.toml").write_text("")
+    wanted = evals.Place(str(run / "model"), None, run)
+    assert evals._resolve(run.name, None) == evals._resolve("latest", None) == wanted
+    assert evals._resolve("toy", None) == evals.Place("toy"), "a model may be called so"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

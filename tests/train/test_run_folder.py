@@ -258,6 +258,26 @@ def test_the_newest_is_first(tmp_path: Path) -> None:
     assert list_runs(tmp_path / "nothing") == []
 
 
+def test_a_name_that_no_run_has_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    for name in ("poet", "poet-small", "docstrings", *(f"try-{n}" for n in range(7))):
+        with RunFolder.create(name, RECIPE, tmp_path):
+            pass
+
+    def said(name: str) -> str:
+        with pytest.raises(ValueError) as error:
+            find_run(name, tmp_path)
+        return str(error.value)
+
+    assert re.search(r"nearest are: poet-2\d+-\d+; --root", said("peot"))
+    assert re.search(r"nearest are: docstrings-\d+-\d+; --root names another place", said("docstring-scores"))
+    assert re.search(r"there are: .* and 5 more; --root", said("zzz"))
+    assert "'poet' begins 2 names: poet-" in said("poet")
+    assert "'try' begins 7 names: " in said("try")
+    assert "and 2 more; name one of them whole" in said("try")
+    with pytest.raises(ValueError, match="none is there, `loom train RECIPE` makes one; --root"):
+        find_run("poet", tmp_path / "nowhere")
+
+
 def test_what_tensorboard_is_told() -> None:
     told = scalars(line(3, eval={"bits": 1.5, "name": "x"}, samples=["a"], lr=math.nan, ok=True))
     assert told == {"train/tokens": 30.0, "train/loss": 5 / 3, "train/tok_s": 100.0, "eval/bits": 1.5}

@@ -6,10 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from tiny_training import tiny_recipe
 from typer.testing import CliRunner
 
 from tokenloom.cli import app
-from tokenloom.config import read_recipe
+from tokenloom.config import read_recipe, to_toml
 from tokenloom.train.recipe import Recipe
 from tokenloom.train.shipped import FOLDER, recipe_file, shipped_recipes
 
@@ -71,7 +72,27 @@ def test_the_command_takes_a_name_and_reads_its_data_from_the_folder_it_is_calle
 def test_what_is_no_run_is_not_gone_on_with(tmp_path: Path) -> None:
     (tmp_path / "my.toml").write_text('name = "own"')
     (tmp_path / "run").mkdir()
-    for asked, found in (("my.toml", "a file"), ("run", "a folder without recipe.toml"), ("no", "nothing")):
+    for asked, found in (
+        ("my.toml", "run: my.toml is a file; allowed: a run's folder, its name, or latest"),
+        ("run", "run: run is a folder without recipe.toml"),
+        ("no", "run: found none called 'no' in "),
+        ("latest", "run: found none in "),
+    ):
         done = CliRunner().invoke(app, ["train", asked, "--resume"])
         assert isinstance(done.exception, ValueError)
-        assert f"--resume: {asked} is {found}; allowed: the folder of a run" in str(done.exception)
+        assert found in str(done.exception)
+    done = CliRunner().invoke(app, ["train", "poet", "--root", "runs"])
+    assert "--root: is for --resume" in str(done.exception)
+
+
+def test_a_run_goes_on_by_its_name_or_as_the_latest(tmp_path: Path) -> None:
+    asked = tiny_recipe(tmp_path, **{"run.root": "", "run.steps": 3, "run.minutes": 1e-9})
+    (tmp_path / "r.toml").write_text(to_toml(asked))
+    assert CliRunner().invoke(app, ["train", "r.toml"]).exit_code == 0
+    (run,) = (tmp_path / "home" / "runs").iterdir()
+    for name, minutes, said in ((run.name, "0.000000001", "at step 2"), ("latest", "0", "(3 steps")):
+        done = CliRunner().invoke(app, ["train", name, "--resume", "--minutes", minutes])
+        assert done.exit_code == 0, done.output
+        assert said in done.stdout
+    done = CliRunner().invoke(app, ["train", "tiny", "--resume", "--root", str(tmp_path)])
+    assert "run: found none called 'tiny'" in str(done.exception)

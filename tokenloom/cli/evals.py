@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tokenloom.cli.runs import Name, Root
+
 if TYPE_CHECKING:
     from tokenloom.evals.ask import Progress
     from tokenloom.evals.suite import Findings
 
 Model = Annotated[
     str,
-    typer.Argument(help="A model's name, folder or .gguf file; or a training's folder, for what it made."),
+    typer.Argument(
+        help="A model's name, folder or .gguf file; or, for what it made, a training's folder, its whole "
+        "name in `loom runs`, or `latest`."
+    ),
 ]
 
 
@@ -163,14 +168,8 @@ def evaluate(
 
 
 def report(
-    run: Annotated[
-        str,
-        typer.Argument(help="A run as `loom runs` lists it, the start of its name, its folder, or `latest`."),
-    ],
-    root: Annotated[
-        Path | None,
-        typer.Option(help="Where runs lie; without it the home's folder runs.", show_default=False),
-    ] = None,
+    run: Name,
+    root: Root = None,
     licence: Annotated[
         str, typer.Option(help="The model's, by the Hub's short name; else the recipe's.", show_default=False)
     ] = "",
@@ -212,8 +211,11 @@ class Place:
 
 
 def _resolve(name: str, adapter: Path | None) -> Place:
-    """A training's folder stands for its model, or for the base with the adapter that it made."""
-    folder = Path(name)
+    """A training stands for its model, or for the base with the adapter that it made."""
+    from tokenloom.train.record import find_run, runs_home
+
+    listed = name == "latest" or (runs_home() / name / "recipe.toml").is_file()
+    folder = find_run(name) if listed and not Path(name).exists() else Path(name)
     if (folder / "recipe.toml").is_file():
         if (folder / "model").is_dir():
             return Place(str(folder / "model"), adapter, folder)

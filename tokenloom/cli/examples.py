@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tokenloom.cli.runs import Name, Root
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -77,7 +79,7 @@ def poems(
 
 
 def docstring_scores(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished fine-tune.")],
+    run: Name,
     held_out: Annotated[
         list[str] | None,
         typer.Option(
@@ -85,6 +87,7 @@ def docstring_scores(
             show_default=False,
         ),
     ] = None,
+    root: Root = None,
     n: Annotated[int, typer.Option("-n", help="How many functions to ask for.", min=1)] = 60,
     max_tokens: Annotated[int, typer.Option(help="Tokens of one answer at most.", min=1)] = 128,
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
@@ -99,11 +102,13 @@ def docstring_scores(
     from rich.table import Table
 
     from tokenloom.evals.finetune import score_docstrings
+    from tokenloom.train.record import find_run
 
+    place = find_run(run, root)
     with _bar() as bar:
         tasks = {name: bar.add_task(f"answers {name}", total=None) for name in ("before", "after")}
         found = score_docstrings(
-            run,
+            place,
             held_out or (),
             n=n,
             max_tokens=max_tokens,

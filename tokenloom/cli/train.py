@@ -19,7 +19,8 @@ def train(
         str,
         typer.Argument(
             help="The recipe: a TOML file, or the name of one that comes along, such as poet or "
-            "couplets/sft. With --resume the folder of a run to go on with."
+            "couplets/sft. With --resume a run to go on with: as `loom runs` lists it, the start of its "
+            "name, its folder, or `latest`."
         ),
     ],
     changes: Annotated[
@@ -27,8 +28,14 @@ def train(
         typer.Option("--set", help="Changes a value of the recipe, such as run.steps=100. May be repeated."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in this folder from its last checkpoint.")
+        bool, typer.Option("--resume", help="Go on with this run from its last checkpoint.")
     ] = False,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --resume: where runs lie; without it the home's folder runs.", show_default=False
+        ),
+    ] = None,
     dry: Annotated[
         bool, typer.Option("--dry", help="Only show what would be learned, and what it would take.")
     ] = False,
@@ -60,8 +67,12 @@ def train(
     if resume:
         if changes:
             raise ValueError("--set: a resumed run keeps its recipe; start a new one to change it")
-        folder: Path | None = _run_folder(recipe)
+        from tokenloom.train.record import find_run
+
+        folder: Path | None = find_run(recipe, root)
         asked = None
+    elif root is not None:
+        raise ValueError("--root: is for --resume; a new run lies where the recipe's run.root says")
     else:  # a misspelt key is said before PyTorch is loaded, which takes seconds
         folder = None
         added = [f"run.minutes={minutes}"] if minutes else []
@@ -73,7 +84,9 @@ def train(
     from tokenloom.train.execute import train as run
     from tokenloom.train.kinds import assembled
 
-    asked = asked or resumed(Path(recipe), {"minutes": minutes})
+    if folder is not None:
+        asked = resumed(folder, {"minutes": minutes})
+    assert asked is not None
     if find_rate:
         _find_rate(asked, find_rate)
         return
@@ -88,17 +101,6 @@ def train(
         typer.echo(f"Done: {place} ({outcome.step} steps{'; ' + last if last else ''}).")
     else:
         typer.echo(f"Stopped ({outcome.why}) at step {outcome.step}; go on with: loom train {place} --resume")
-
-
-def _run_folder(asked: str) -> Path:
-    """The folder of a run to go on with; ValueError where it is none."""
-    folder = Path(asked)
-    if (folder / "recipe.toml").is_file():
-        return folder
-    found = "a file" if folder.is_file() else "a folder without recipe.toml" if folder.is_dir() else "nothing"
-    raise ValueError(
-        f"--resume: {asked} is {found}; allowed: the folder of a run, as `loom train` said it when it stopped"
-    )
 
 
 def _check_data_is_made(recipe: Recipe, file: Path) -> None:

@@ -6,10 +6,12 @@ with its place. A run that says it is running while nobody holds its lock was ki
 
 from __future__ import annotations
 
+import difflib
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -36,6 +38,10 @@ PACKAGES = (
 )
 """Whose versions are noted, where installed."""
 GIT_SECONDS = 10
+TIME = re.compile(r"-\d{8}-\d{6}(-\d+)?$")
+"""What a run's folder has after the recipe's name (train.run)."""
+NEAR = 0.6
+"""How alike names are that are offered instead of one nobody has, 0 to 1."""
 
 
 def runs_home() -> Path:
@@ -135,19 +141,44 @@ def latest(root: Path | None = None, name: str | None = None) -> Path:
 
 
 def find_run(name: str, root: Path | None = None) -> Path:
-    """A run by its path, its folder's name, the start of one, or "latest"."""
+    """A run by its path, its folder's name, the start of one, or "latest".
+
+    The one way in which commands are told a run. ValueError where there is none or there are several, with
+    the names that are near, and where `name` is a path to something else.
+    """
     if name == "latest":
         return latest(root)
     place = runs_home() if root is None else root
-    for path in (Path(name), place / name):
+    for path in (Path(name), place / name) if name else ():
         if (path / RECIPE).is_file():
             return path
-    found = [run.path for run in list_runs(root) if run.name.startswith(name)] if name else []
+    there = [run.name for run in list_runs(root)]
+    found = [one for one in there if one.startswith(name)] if name else []
     if len(found) == 1:
-        return found[0]
+        return place / found[0]
     if found:
-        raise ValueError(f"run: {name!r} begins {len(found)} names: {', '.join(p.name for p in found[:5])}")
-    raise ValueError(f"run: found none called {name!r} in {place}; `loom runs` lists them")
+        raise ValueError(f"run: {name!r} begins {len(found)} names: {_some(found)}; name one of them whole")
+    if Path(name).exists() and name:
+        what = "a file" if Path(name).is_file() else f"a folder without {RECIPE}"
+        raise ValueError(f"run: {name} is {what}; allowed: a run's folder, its name, or latest")
+    raise ValueError(f"run: found none called {name!r} in {place}; {_nearest(name, there)}")
+
+
+def _nearest(name: str, there: Sequence[str]) -> str:
+    """What to try instead of a name that no run has."""
+    elsewhere = "--root names another place where runs lie"
+    if not there:
+        return f"none is there, `loom train RECIPE` makes one; {elsewhere}"
+    likeness = {
+        one: max(difflib.SequenceMatcher(None, name, word).ratio() for word in (one, TIME.sub("", one)))
+        for one in there
+    }
+    near = sorted((one for one in there if likeness[one] > NEAR), key=lambda one: -likeness[one])
+    return f"{'the nearest are' if near else 'there are'}: {_some(near or there)}; {elsewhere}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def read_log(file: Path) -> tuple[list[dict[str, Any]], list[BadLine]]:
