@@ -182,16 +182,18 @@ def test_a_body_that_is_not_declared_as_json(served: Served) -> None:
     assert raw(served, body, "application/json; charset=utf-8").status_code == 200
 
 
-def test_a_body_over_the_limit(served: Served) -> None:
-    big = b'{"model": "' + b"x" * 50_000_000 + b'"}'
-    found = error(raw(served, big), 413)
+@pytest.mark.parametrize(("path", "files"), [("/v1/completions", 0), (CHAT, 1)])
+def test_a_body_over_the_limit(served: Served, path: str, files: int) -> None:
+    most = 8 * 2**20 + files * 27_962_028  # 20 MiB in base64
+    big = b'{"model": "' + b"x" * most + b'"}'
+    found = error(served.client.post(served.url + path, content=big, timeout=60), 413)
     assert found["code"] == "request_too_large"
-    assert str(8 * 2**20) in found["message"]
+    assert f"; {most} are allowed at {path}." in found["message"]
 
 
 def test_a_body_over_the_limit_without_a_length(served: Served) -> None:
     def chunks() -> Iterator[bytes]:
-        for _ in range(20):
+        for _ in range(40):
             yield b"x" * 2**20
 
     answer = served.client.post(

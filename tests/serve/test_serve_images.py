@@ -217,6 +217,24 @@ def test_an_edit_that_cannot_be_done(
     assert words in message
 
 
+def test_a_picture_as_large_as_the_reader_takes_comes_through_the_door(shown: Gallery) -> None:
+    """In a form and in base64; one byte more is the reader's to refuse, and it names its own limit."""
+    most = 20 * 2**20
+    large = png() + bytes(most - len(png()))  # what follows a PNG's end is not looked at
+    form = {"style": "noto", "size": "64x64", "seed": "3"}
+    for files in ({"image": large}, {"image": large, "mask": mask()}):
+        sent = {**form, "prompt": "a hat"} if "mask" in files else form
+        answer = shown.http.post(shown.url + "/v1/images/edits", data=sent, files=files)
+        assert answer.status_code == 200, answer.text
+    whole = {"image": url_of(large), "mask": url_of(large), "prompt": "hat"}
+    status, message, param = refusal(shown, "edits", json=whole)
+    assert (status, param) == (400, "mask"), message
+    assert "nothing is marked" in message, "both were read"
+    for request in ({"files": {"image": large + b"0"}}, {"json": {"image": url_of(large + b"0")}}):
+        status, message, _ = refusal(shown, "variations", **request)
+        assert (status, message) == (400, f"image: found {most + 1} bytes; allowed: at most {most}")
+
+
 def test_other_bodies_are_refused(shown: Gallery) -> None:
     status, message, _ = refusal(shown, "edits", content=b"x", headers={"content-type": "text/plain"})
     assert (status, "declared as text/plain" in message) == (415, True)

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tokenloom.serve.errors import ApiError
 from tokenloom.serve.keys import Keys
-from tokenloom.serve.limits import KeyLimits
+from tokenloom.serve.limits import KeyLimits, most_bytes
 from tokenloom.serve.login import cookie_key, login_page
 from tokenloom.serve.metrics import Metrics
 from tokenloom.serve.settings import Settings, is_loopback
@@ -77,8 +77,8 @@ class Guard:
             await self._ask_key(scope, headers)(scope, receive, send)
             return
         size = headers.get("content-length", "0")
-        bounded = _Bounded(receive, self.max_body)
-        if size.isdigit() and int(size) > self.max_body:
+        bounded = _Bounded(receive, most_bytes(scope["path"], self.max_body), scope["path"])
+        if size.isdigit() and int(size) > bounded.most:
             await bounded.drain()
             raise bounded.error(int(size))
         counted = scope["method"] == "POST" and scope["path"].startswith("/v1/")
@@ -123,14 +123,15 @@ def _given(headers: Headers) -> str | None:
 class _Bounded:
     """The body's stream with its bytes counted."""
 
-    def __init__(self, receive: Receive, most: int) -> None:
+    def __init__(self, receive: Receive, most: int, path: str) -> None:
         self._receive = receive
-        self._most = most
+        self.most = most
+        self._path = path
         self._seen = 0
         self._ended = False
 
     def error(self, size: int) -> ApiError:
-        message = f"The body has {size} bytes or more; {self._most} are allowed."
+        message = f"The body has {size} bytes or more; {self.most} are allowed at {self._path}."
         return ApiError(413, message, code="request_too_large")
 
     async def receive(self) -> Message:
@@ -138,7 +139,7 @@ class _Bounded:
         if message["type"] == "http.request":
             self._seen += len(message.get("body", b""))
             self._ended = not message.get("more_body", False)
-            if self._seen > self._most:
+            if self._seen > self.most:
                 await self.drain()
                 raise self.error(self._seen)
         return message

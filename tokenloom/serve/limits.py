@@ -1,4 +1,7 @@
-"""How much one key, and everyone together, may ask at a time. Nothing here waits: too much is a 429."""
+"""How much one key, and everyone together, may ask at a time, and how many bytes a request may have.
+
+Nothing here waits: too much is a 429 or a 413.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,28 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tokenloom.serve.errors import ApiError, busy
+from tokenloom.tasks.pictures_in import MAX_BYTES
+
+FILES = {
+    "/v1/images/edits": 2,
+    "/v1/images/variations": 1,
+    "/v1/tasks/": 2,
+    "/v1/chat/completions": 1,
+    "/v1/audio/transcriptions": 1,
+    "/v1/audio/translations": 1,
+    "/v1/audio/music": 1,
+}
+"""How many files a request may bring, by where its path begins: an edit has a picture and its mask."""
+
+
+def most_bytes(path: str, words: int) -> int:
+    """Bytes that a request to this path may have.
+
+    words: those of a request without files (Settings.max_body_bytes). Each file that the route takes brings
+    as many as the reader of pictures opens, in base64: what the reader would take, the door lets in.
+    """
+    files = next((n for start, n in FILES.items() if path.startswith(start)), 0)
+    return words + files * ((MAX_BYTES + 2) // 3 * 4)
 
 
 @dataclass

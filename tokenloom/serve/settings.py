@@ -37,6 +37,7 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     """Further Host headers accepted on loopback, for a reverse proxy or a tunnel."""
     max_body_bytes: int = 8 * 2**20
+    """Of a request's words; files come on top where a route takes them (serve.limits)."""
     fetch_images: bool = False
     """Read pictures in messages from outside addresses (http, https; public ones alone)."""
     max_prompt_tokens: int | None = None
