@@ -14,7 +14,7 @@ import os
 import shutil
 import tomllib
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -113,10 +113,17 @@ def json_text(value: Any) -> str:
 # --- recipes: TOML -> frozen dataclasses ----------------------------------------------------------------
 
 
-def read_recipe(kind: type[T], path: str | Path, changes: Sequence[str] = ()) -> T:
+Matters = Callable[[Mapping[str, Any]], Collection[str]]
+"""A recipe's table -> its top keys that mean something beside the others, for what an error offers."""
+
+
+def read_recipe(
+    kind: type[T], path: str | Path, changes: Sequence[str] = (), matters: Matters | None = None
+) -> T:
     """The dataclass `kind` from a TOML file, with "a.b=value" changes applied (values as TOML, else text).
 
-    Raises ValueError naming the key, what was found and what is allowed; an unknown key is one.
+    Raises ValueError naming the key, what was found and what is allowed; an unknown key is one, and of others
+    it names those of the section that is meant, the nearest first. matters: None = all top keys do.
     """
     path = Path(path)
     try:
@@ -127,7 +134,7 @@ def read_recipe(kind: type[T], path: str | Path, changes: Sequence[str] = ()) ->
         raise ValueError(f"recipe: {path} is not TOML: {error}") from error
     for change in changes:
         _change(table, change)
-    return fill(kind, table)
+    return fill(kind, table, matters=matters)
 
 
 def _change(table: dict[str, Any], change: str) -> None:
@@ -146,22 +153,22 @@ def _change(table: dict[str, Any], change: str) -> None:
         table[last] = value
 
 
-def _fields_of(kind: Any) -> set[str]:
-    return {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
+def fill(kind: type[T], table: Mapping[str, Any], at: str = "", matters: Matters | None = None) -> T:
+    """A frozen dataclass from a table, inner ones from inner tables, every value of its declared type.
+
+    at, matters: for errors; see `read_recipe`.
+    """
+    return _filled(kind, table, at, lambda: _sections(kind, at, table, matters))
 
 
-def fill(kind: type[T], table: Mapping[str, Any], at: str = "") -> T:
-    """A frozen dataclass from a table, inner ones from inner tables, every value of its declared type."""
+def _filled(kind: type[T], table: Mapping[str, Any], at: str, sections: Callable[[], _Sections]) -> T:
     assert dataclasses.is_dataclass(kind)
     known = {field.name: field for field in dataclasses.fields(kind)}
     types = typing.get_type_hints(kind)
     for name in table:
         if name not in known:
-            inner = [part for part in known if name in _fields_of(types[part])]
-            near = [f"{part}.{name}" for part in inner] or difflib.get_close_matches(name, known, 1)
-            hint = f", did you mean {near[0]!r}?" if near else ";"
-            raise ValueError(f"{at}{name}: unknown key{hint} allowed here: {', '.join(known)}")
-    values = {name: _value(types[name], value, f"{at}{name}") for name, value in table.items()}
+            raise ValueError(f"{at}{name}: unknown key{_hint(name, at, {at: list(known), **sections()})}")
+    values = {name: _value(types[name], value, f"{at}{name}", sections) for name, value in table.items()}
     for name, field in known.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in values:
@@ -169,13 +176,45 @@ def fill(kind: type[T], table: Mapping[str, Any], at: str = "") -> T:
     return typing.cast(T, kind(**values))
 
 
-def _value(kind: Any, value: Any, at: str) -> Any:
+_Sections = Mapping[str, Sequence[str]]
+"""The keys of each section that matters, by what stands before them: "" or "run."."""
+
+
+def _sections(kind: Any, at: str, table: Mapping[str, Any], matters: Matters | None) -> _Sections:
+    names = [field.name for field in dataclasses.fields(kind)]
+    if matters is not None:
+        some = matters(table)
+        names = [name for name in names if name in some]
+    types = typing.get_type_hints(kind)
+    inner = {f"{at}{name}.": types[name] for name in names if dataclasses.is_dataclass(types[name])}
+    return {at: names, **{place: [f.name for f in dataclasses.fields(of)] for place, of in inner.items()}}
+
+
+def _hint(name: str, at: str, sections: _Sections) -> str:
+    """The nearest keys and all those of the section that is meant: of another one where they are its own."""
+    there = [place for place, keys in sections.items() if name in keys]
+    if not there and not difflib.get_close_matches(name, sections[at], 1):
+        there = [place for place, keys in sections.items() if difflib.get_close_matches(name, keys, 1)]
+    place = there[0] if there else at
+    keys = sorted(
+        sections[place], key=lambda key: -difflib.SequenceMatcher(None, name, key).ratio()
+    )  # of equal ones the first stays first
+    if there:
+        near = [f"{one}{difflib.get_close_matches(name, sections[one], 1)[0]}" for one in there]
+    else:
+        near = difflib.get_close_matches(name, keys, 1)
+    asked = f", did you mean {' or '.join(map(repr, near))}?" if near else ";"
+    where = "here" if place == at else f"in [{place.rstrip('.')}]" if place else "outside the sections"
+    return f"{asked} allowed {where}: {', '.join(keys)}"
+
+
+def _value(kind: Any, value: Any, at: str, sections: Callable[[], _Sections]) -> Any:
     """`value` as `kind`: bool, int, float, str, Literal, tuple of one of these, or a dataclass."""
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, Mapping):
             raise ValueError(f"{at}: found {value!r}; allowed: a section")
-        return fill(typing.cast(type, kind), value, f"{at}.")
+        return _filled(typing.cast(type, kind), value, f"{at}.", sections)
     if origin is typing.Literal:
         if value not in inner:
             raise ValueError(f"{at}: found {value!r}; allowed: {', '.join(map(repr, inner))}")
@@ -183,7 +222,7 @@ def _value(kind: Any, value: Any, at: str) -> Any:
     if origin is tuple:
         if not isinstance(value, list | tuple):
             value = [value]
-        return tuple(_value(inner[0], item, f"{at}[{i}]") for i, item in enumerate(value))
+        return tuple(_value(inner[0], item, f"{at}[{i}]", sections) for i, item in enumerate(value))
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)

@@ -96,3 +96,23 @@ def test_a_run_goes_on_by_its_name_or_as_the_latest(tmp_path: Path) -> None:
         assert said in done.stdout
     done = CliRunner().invoke(app, ["train", "tiny", "--resume", "--root", str(tmp_path)])
     assert "run: found none called 'tiny'" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("objective", "offered"),
+    [("pretrain", "'model.context' or 'data.context'?"), ("match", "'judge.context'?")],
+)
+def test_a_misspelt_key_is_answered_with_those_of_its_objective(
+    tmp_path: Path, objective: str, offered: str
+) -> None:
+    (tmp_path / "my.toml").write_text(f'name = "own"\nobjective = "{objective}"\ncontxt = 3')
+    said = str(CliRunner().invoke(app, ["train", "my.toml"]).exception)
+    assert (
+        f"contxt: unknown key, did you mean {offered} allowed in [{offered[1:].split('.')[0]}]: context, "
+        in said
+    )
+    (tmp_path / "my.toml").write_text(f'name = "own"\nobjective = "{objective}"\nzzz = 3')
+    said = str(CliRunner().invoke(app, ["train", "my.toml"]).exception)
+    assert ("lora" in said) == ("judge" not in said) == (objective == "pretrain")
+    assert "codec" not in said
+    assert said.endswith("run")

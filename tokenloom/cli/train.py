@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -77,7 +78,7 @@ def train(
         folder = None
         added = [f"run.minutes={minutes}"] if minutes else []
         file = recipe_file(recipe)
-        asked = read_recipe(Recipe, file, [*(changes or []), *added])
+        asked = read_recipe(Recipe, file, [*(changes or []), *added], _matters)
         if not Path(recipe).is_file():
             _check_data_is_made(asked, file)
     from tokenloom.train.execute import resumed
@@ -101,6 +102,20 @@ def train(
         typer.echo(f"Done: {place} ({outcome.step} steps{'; ' + last if last else ''}).")
     else:
         typer.echo(f"Stopped ({outcome.why}) at step {outcome.step}; go on with: loom train {place} --resume")
+
+
+def _matters(table: Mapping[str, Any]) -> list[str]:
+    """The keys of a recipe that its objective looks at; asked only for an error, since it loads PyTorch."""
+    from dataclasses import fields
+
+    from tokenloom.train.kinds import PARTS
+    from tokenloom.train.recipe import Recipe
+
+    own = PARTS.get(str(table.get("objective", "pretrain")))
+    others = {name for names in PARTS.values() for name in names}
+    return [
+        field.name for field in fields(Recipe) if own is None or field.name in own or field.name not in others
+    ]
 
 
 def _check_data_is_made(recipe: Recipe, file: Path) -> None:
