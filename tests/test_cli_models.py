@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from gguf_fixtures import small_llama
+from tiny_composer import tiny_composer
 
 from tokenloom import cli
 from tokenloom.trust import label_work
@@ -126,3 +127,29 @@ cli.main()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
+
+
+def test_a_composer_composes_and_does_not_write(loom: Loom, tmp_path: Path) -> None:
+    folder = str(tiny_composer(tmp_path / "composer"))
+    assert loom("pull", folder, "--name", "band").returncode == 0
+    facts = [json.loads(line) for line in loom("models", "--installed", "--json").stdout.splitlines()]
+    assert next(fact["abilities"] for fact in facts if fact["name"] == "band") == ["compose"]
+    assert " compose " in next(
+        line for line in loom("models").stdout.splitlines() if line.startswith("band ")
+    )
+    for words in (("write", "Once", "--model", "band"), ("chat", "band")):
+        done = loom(*words)
+        assert done.returncode == 1
+        assert "composes music and writes no text; `loom compose` uses it" in " ".join(done.stderr.split())
+
+
+def test_scores_are_verified(loom: Loom, tmp_path: Path) -> None:
+    """Labels of all kinds are told by one command; a file that is not what its name says is refused."""
+    label_work(tmp_path / "a.abc", "X:1\nT:A\nM:4/4\nL:1/8\nK:D\nDEFG ABcd|]\n")
+    done = loom("verify", str(tmp_path / "a.abc"))
+    assert done.returncode == 0
+    assert "hidden label (ABC field N:)" in done.stdout
+    (tmp_path / "a.mid").write_text("no music")
+    refused = loom("verify", str(tmp_path / "a.mid"))
+    assert refused.returncode == 1
+    assert "is no MIDI file" in refused.stderr

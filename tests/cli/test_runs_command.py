@@ -92,6 +92,19 @@ def test_one_run(runs: Runs, two: tuple[str, str], tmp_path: Path) -> None:
     assert runs("show", "latest").exit_code == 0
 
 
+@pytest.mark.parametrize(("objective", "said"), [("codec", "picture codec"), ("match", "picture judge")])
+def test_a_run_of_no_transformer_says_what_it_is(
+    runs: Runs, home: Path, objective: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tokenloom.train.run
+
+    monkeypatch.setattr(tokenloom.train.run, "_board", lambda folder, step: tokenloom.train.run._NoBoard())
+    with RunFolder.create("art", f'objective = "{objective}"\n' + RECIPE.format(layers=2)) as run:
+        run.log({"step": 1, "loss": 1.0})
+    assert f"model    {said}\n" in runs("show", "art").stdout
+    assert "qwen3" not in runs().stdout
+
+
 def test_what_cannot_be_shown(runs: Runs, two: tuple[str, str], tmp_path: Path) -> None:
     for words in (("show", "nothing"), ("compare", "small", "nothing")):
         done = runs(*words)
@@ -123,6 +136,11 @@ def test_two_runs_beside_each_other(runs: Runs, two: tuple[str, str]) -> None:
         ({"model": {"start": "/a/b/smollm2", "n_layer": 3}}, "smollm2"),
         ({"model": {"family": "llama", "depth": 6}}, "llama 6"),
         ({"model": "x"}, ""),
+        ({"objective": "sft", "model": {"family": "qwen3"}}, "qwen3"),
+        ({"objective": "codec", "codec": {"size": 64}, "model": {"family": "qwen3"}}, "picture codec 64 px"),
+        ({"objective": "codec", "model": {"family": "qwen3"}}, "picture codec"),
+        ({"objective": "match", "codec": {"size": 64}, "model": {"family": "qwen3"}}, "picture judge"),
+        ({"objective": "another", "model": {"family": "qwen3"}}, "another"),
     ],
 )
 def test_what_a_recipe_trains(recipe: dict[str, object], words: str) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tiny_composer import tiny_composer
 
-from tokenloom.hub.card import Card, card_of_folder, has_codec
+from tokenloom.hub.card import Card, card_of, card_of_folder, composes, has_codec
+from tokenloom.tasks import music
 
 README = "---\nlicense: apache-2.0\nlanguage:\n- en\n- zh\ntags: [x]\n---\n# Model\nlicense: none\n"
 
@@ -31,8 +33,41 @@ def test_a_folder_with_a_codec_draws(tmp_path: Path) -> None:
     assert card_of_folder(tmp_path).abilities == ("draw", "edit", "restyle", "describe")
 
 
+def test_a_folder_whose_tokenizer_has_music_composes(tmp_path: Path) -> None:
+    folder = tiny_composer(tmp_path / "composer")
+    assert composes(folder)
+    assert music.composes(folder)
+    assert card_of(folder).abilities == ("compose",)
+    (folder / "codec").mkdir()
+    (folder / "codec" / "config.json").write_text("{}")
+    assert card_of(folder).abilities == ("draw", "edit", "restyle", "describe", "compose"), "one for both"
+
+
+@pytest.mark.parametrize(
+    ("ranges", "mark", "found"),
+    [
+        ('[{"name": "text"}, {"name": "music"}]', "<|compose|>", True),
+        ('{"music": [0, 9]}', "<|compose|>", True),
+        ('[{"name": "text"}, {"name": "image"}]', "<|compose|>", False),
+        ('[{"name": "music"}]', "<|draw|>", False),
+        ('["music"]', "<|compose|>", False),
+        ("7", "<|compose|>", False),
+    ],
+)
+def test_both_the_events_and_the_mark_are_asked_for(
+    tmp_path: Path, ranges: str, mark: str, found: bool
+) -> None:
+    (tmp_path / "tokenloom.json").write_text(f'{{"ranges": {ranges}}}')
+    assert not composes(tmp_path), "there is no tokenizer"
+    (tmp_path / "tokenizer.json").write_text(f'{{"added_tokens": [{{"content": "{mark}"}}]}}')
+    assert composes(tmp_path) is found
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"max_position_embeddings": "many"}', "[" * 100_000])
 def test_damaged_files_say_nothing(tmp_path: Path, text: str) -> None:
-    for name in ("config.json", "tokenizer_config.json", "README.md"):
+    names = ("config.json", "tokenizer_config.json", "tokenizer.json", "tokenloom.json", "README.md")
+    for name in names:
         (tmp_path / name).write_text(text)
     assert card_of_folder(tmp_path) == Card("", 0, ("write",), ())
+    (tmp_path / "model.gguf").write_text(text)
+    assert card_of(tmp_path / "model.gguf") == card_of(tmp_path / "none.gguf") == Card()

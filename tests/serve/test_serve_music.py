@@ -53,6 +53,21 @@ def test_models_say_what_they_do(http: httpx.Client) -> None:
     cards = {card["id"]: card for card in http.get("/v1/models").json()["data"]}
     assert (cards["writer"]["kind"], cards["composer"]["kind"]) == ("text", "music")
     assert cards["composer"]["modalities"]["output"] == ["music"]
+    assert (cards["composer"]["abilities"], "write" in cards["writer"]["abilities"]) == (["compose"], True)
+
+
+@pytest.mark.parametrize(
+    ("url", "body"),
+    [
+        ("/v1/completions", {"prompt": "Once"}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hello"}]}),
+    ],
+)
+def test_a_composer_writes_no_text(http: httpx.Client, url: str, body: dict[str, Any]) -> None:
+    found = http.post(url, json={"model": "composer", **body})
+    assert found.status_code == 400
+    assert found.json()["error"]["param"] == "model"
+    assert "/v1/audio/music" in found.json()["error"]["message"]
 
 
 def test_one_file_is_bytes(http: httpx.Client) -> None:

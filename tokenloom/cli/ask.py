@@ -145,7 +145,7 @@ def chat(
 def _load(name: str, dtype: str, device: str) -> Model:
     """The model; one that is not here yet is fetched under a progress bar."""
     from tokenloom import api, hub
-    from tokenloom.hub.card import has_codec
+    from tokenloom.hub.card import composes, has_codec
 
     try:
         found = hub.find(name)
@@ -158,5 +158,10 @@ def _load(name: str, dtype: str, device: str) -> Model:
         raise ValueError(
             f"model: {name} draws pictures and does not talk; `loom draw` and `loom describe` use it. For "
             "words take smollm2, say"
+        )
+    if composes(found.path):
+        raise ValueError(
+            f"model: {name} composes music and writes no text; `loom compose` uses it. For words take "
+            "smollm2, say"
         )
     return api.load(name, dtype=dtype, device=device)

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tokenloom.hub import Found
-    from tokenloom.hub.card import Card
 
 
 def pull(
@@ -88,6 +87,7 @@ def models(
 
 def _model_facts(name: str, found: Found | None) -> dict[str, object]:
     from tokenloom import hub
+    from tokenloom.hub.card import card_of
 
     entry = hub.catalogue().get(name)
     facts: dict[str, object] = {"name": name, "installed": found is not None}
@@ -96,7 +96,7 @@ def _model_facts(name: str, found: Found | None) -> dict[str, object]:
         facts |= {"context": entry.context, "abilities": entry.abilities, "languages": entry.languages}
         facts |= {"summary": entry.summary}
     elif found:
-        card = _card(found)
+        card = card_of(found.path)
         facts |= {"licence": card.licence, "context": card.context}
         facts |= {"abilities": card.abilities, "languages": card.languages}
     if found:
@@ -122,6 +122,7 @@ def _models_table(names: list[str], found: dict[str, Found]) -> Table:
     from rich.table import Table
 
     from tokenloom import hub
+    from tokenloom.hub.card import card_of
 
     table = Table(box=None, pad_edge=False)
     for title in ("name", "size", "on disk", "licence", "context", "abilities", "languages"):
@@ -133,31 +134,11 @@ def _models_table(names: list[str], found: dict[str, Found]) -> Table:
             facts = [_mb(entry.size), here, entry.licence, f"{entry.context:,}"]
             facts += [", ".join(entry.abilities), ", ".join(entry.languages)]
         else:
-            card = _card(found[name])
+            card = card_of(found[name].path)
             facts = [here, here, card.licence or "not stated", f"{card.context:,}" if card.context else ""]
             facts += [", ".join(card.abilities), ", ".join(card.languages)]
         table.add_row(name, *facts, style="" if name in found else "dim")
     return table
-
-
-def _card(found: Found) -> Card:
-    """What the files of a model outside the catalogue say about it; a damaged file says nothing."""
-    from tokenloom.hub.card import Card, abilities, card_of_folder
-
-    if found.kind == "hub":
-        return card_of_folder(found.path)
-    from tokenloom.weights.errors import BadFile
-    from tokenloom.weights.gguf import open_gguf
-
-    try:
-        with open_gguf(found.path) as file:
-            meta = file.meta
-            context = meta.get(f"{meta.get('general.architecture')}.context_length", 0)
-            languages = meta.get("general.languages", [])
-            chats = abilities("tokenizer.chat_template" in meta)
-            return Card(str(meta.get("general.license", "")), int(context), chats, tuple(languages))
-    except BadFile:
-        return Card()
 
 
 def remove(name: Annotated[str, typer.Argument(help="The model's name, as `loom models` shows it.")]) -> None:
@@ -172,8 +153,8 @@ def verify(
     file: Annotated[
         Path,
         typer.Argument(
-            help="A picture (PNG, WebP, JPEG, SVG), a sound (WAV, FLAC, OGG, MP3), a score (MIDI, ABC), or a text "
-            "(Markdown, JSON, plain)."
+            help="A picture (PNG, WebP, JPEG, SVG), a sound (WAV, FLAC, OGG, MP3), a score (MIDI, ABC), or a "
+            "text (Markdown, JSON, plain)."
         ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,

@@ -26,6 +26,10 @@ MARKS = (0.1, 0.25, 0.5, 0.75, 1.0)
 """Shares of the shorter run's steps at which two curves are compared."""
 SMOOTH = 0.02
 """Share of a curve's points that a compared value is the mean of."""
+TRANSFORMERS = ("pretrain", "sft")
+"""Objectives of which the section model says what is trained."""
+OTHERS = {"codec": "picture codec", "match": "picture judge"}
+"""What the other objectives train."""
 
 
 @app.callback()
@@ -155,6 +159,11 @@ def _facts(run: Run) -> dict[str, Any]:
 
 def model_of(recipe: Mapping[str, Any]) -> str:
     """What a recipe trains, in a few words; empty where it does not say."""
+    objective = str(recipe.get("objective", TRANSFORMERS[0]))
+    if objective not in TRANSFORMERS:
+        codec = recipe.get("codec")
+        size = codec.get("size") if objective == "codec" and isinstance(codec, Mapping) else None
+        return OTHERS.get(objective, objective) + (f" {size} px" if size else "")
     part = recipe.get("model")
     if not isinstance(part, Mapping):
         return ""

@@ -1,4 +1,4 @@
-"""What a model's own files say: licence, context, whether it chats. For models outside the catalogue."""
+"""What a model's own files say: licence, context, what it does. For models outside the catalogue."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenloom.hub.pipeline import has_pipeline
+from tokenloom.hub.store import is_recogniser
 
 LICENCE = re.compile(r"^license:[ \t]*[\"']?([\w.+ -]+?)[\"']?[ \t]*\r?$", re.MULTILINE)
 MAX_BYTES = 8 << 20
@@ -18,6 +19,10 @@ PICTURES = ("draw", "edit", "restyle", "describe")
 """What a picture model does."""
 DIFFUSION = ("draw", "edit", "restyle")
 """What a diffusion model does."""
+COMPOSE = "compose"
+"""What a model of music does."""
+EVENTS, COMPOSE_MARK = "music", "<|compose|>"
+"""What a composer's tokenizer has: the range of the events of music, and the mark of a new piece."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,24 @@ class Card:
     context: int = 0
     abilities: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
+
+
+def card_of(path: Path) -> Card:
+    """The card of a model's folder or .gguf file."""
+    if path.is_dir():
+        return card_of_folder(path)
+    from tokenloom.weights.errors import BadFile
+    from tokenloom.weights.gguf import open_gguf
+
+    try:
+        with open_gguf(path) as file:
+            meta = file.meta
+            context = meta.get(f"{meta.get('general.architecture')}.context_length", 0)
+            languages = meta.get("general.languages", [])
+            chats = abilities("tokenizer.chat_template" in meta)
+            return Card(str(meta.get("general.license", "")), int(context), chats, tuple(languages))
+    except (BadFile, OSError):
+        return Card()  # as a damaged folder; loading the model names the fault
 
 
 def card_of_folder(folder: Path) -> Card:
@@ -41,15 +64,34 @@ def card_of_folder(folder: Path) -> Card:
         _json(folder / "tokenizer_config.json").get("chat_template")
     )
     known = context if isinstance(context, int) and not isinstance(context, bool) else 0
-    does = PICTURES if has_codec(folder) else abilities(chats)
-    if has_pipeline(folder):
-        does = DIFFUSION
+    does = _made(folder) or (("transcribe",) if is_recogniser(folder) else abilities(chats))
     return Card(licence[1] if licence else "", known, does, _languages(readme))
 
 
 def has_codec(path: str | Path) -> bool:
     """Whether a model's path is that of a picture model: a folder with a codec in it."""
     return (Path(path) / CODEC / "config.json").is_file()
+
+
+def composes(path: str | Path) -> bool:
+    """Whether a model's path is that of a composer: its tokenizer has the events of music and their mark."""
+    folder = Path(path)
+    ranges = _json(folder / "tokenloom.json").get("ranges")
+    if isinstance(ranges, list):
+        ranges = [one.get("name") for one in ranges if isinstance(one, dict)]
+    if not isinstance(ranges, list | dict) or EVENTS not in ranges:
+        return False
+    added = _json(folder / "tokenizer.json").get("added_tokens")
+    return isinstance(added, list) and any(
+        isinstance(one, dict) and one.get("content") == COMPOSE_MARK for one in added
+    )
+
+
+def _made(folder: Path) -> tuple[str, ...]:
+    """What a model of pictures or music does; empty for a model of text."""
+    if has_pipeline(folder):
+        return DIFFUSION
+    return (PICTURES if has_codec(folder) else ()) + ((COMPOSE,) if composes(folder) else ())
 
 
 def abilities(chats: bool) -> tuple[str, ...]:

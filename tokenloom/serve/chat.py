@@ -76,6 +76,7 @@ async def prepare(desk: Desk, body: ChatRequest) -> Chat:
     model = await desk.models.get(body.model)
     if model.painter is not None:
         raise seeing.refuse(model)
+    model.check_writes()
     if body.pictures():
         others = ", ".join(desk.models.seers()) or "none is on offer here"
         raise bad_request(

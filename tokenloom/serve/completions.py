@@ -161,6 +161,7 @@ async def answer(desk: Desk, http: HttpRequest, body: CompletionRequest) -> Resp
 async def prepare(desk: Desk, body: CompletionRequest) -> Completion:
     """Tokenises; ApiError for what cannot be done."""
     model = await desk.models.get(body.model)
+    model.check_writes()
     prompts = body.prompts()
 
     def encode() -> list[list[int]]:

@@ -16,14 +16,14 @@ from typing import Any, Protocol
 
 from tokenloom import __version__, hub
 from tokenloom.engine.status import ModelInfo
-from tokenloom.hub.card import has_codec
+from tokenloom.hub.card import card_of, composes, has_codec
 from tokenloom.hub.pipeline import has_pipeline
 from tokenloom.hub.sampling import recommended
 from tokenloom.serve.bridge import Engine
 from tokenloom.serve.errors import ApiError, bad_request
 from tokenloom.serve.settings import Settings
 from tokenloom.tasks.artist import Artist, Diffuser, open_artist, options
-from tokenloom.tasks.music import Composer, composes
+from tokenloom.tasks.music import Composer
 from tokenloom.tasks.pictures import Painter
 from tokenloom.tokens.image import STYLES
 from tokenloom.tokens.text import Tokenizer, load_tokenizer
@@ -65,6 +65,13 @@ class Loaded:
     composer: Composer | None = None
     """Of a model of music."""
 
+    def check_writes(self) -> None:
+        """ApiError for a model of music, which writes no text."""
+        if self.composer is not None:
+            raise bad_request(
+                f"model: {self.name} composes music and writes no text; ask /v1/audio/music", "model"
+            )
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -92,17 +99,21 @@ class _Entry:
     artist: Artist | None = None
     composes: bool = False
     """It is a model of music."""
+    abilities: tuple[str, ...] = ()
+    """What it does, as `loom models` lists it."""
     composer: Composer | None = None
 
     @classmethod
     def of(cls, place: Place) -> _Entry:
         diffuses = has_pipeline(place.path)
+        known = hub.catalogue().get(place.name)
         return cls(
             place,
             sampling=recommended(place.name, place.path),
             draws=diffuses or has_codec(place.path),
             diffuses=diffuses,
             composes=composes(place.path),
+            abilities=known.abilities if known else card_of(place.path).abilities,
         )
 
     @property
@@ -234,6 +245,7 @@ class Models:
         card = {"id": name, "object": "model", "created": entry.created, "owned_by": "tokenloom"}
         card["state"] = entry.state
         card["kind"] = entry.kind
+        card["abilities"] = list(entry.abilities)
         media = ["text", "image"] if entry.draws else ["text", "music"] if entry.composes else ["text"]
         made = ["image"] if entry.diffuses else ["music"] if entry.composes else media
         card["modalities"] = {"input": media, "output": made}
