@@ -73,6 +73,34 @@ def test_what_comes_is_labelled(shown: Gallery, kind: Any) -> None:
         assert report.visible == (label == "visible")
 
 
+def test_both_labels_are_two_files_of_one_picture(shown: Gallery) -> None:
+    body = {"prompt": "a fox", "size": "256x256", "seed": 5}
+    found = {
+        label: shown.http.post(shown.url + "/v1/images/generations", json={**body, "label": label}).json()[
+            "data"
+        ]
+        for label in ("visible", "hidden", "both")
+    }
+    (both,) = found["both"]
+    assert both["b64_json"] == found["visible"][0]["b64_json"]
+    assert both["plain_b64_json"] == found["hidden"][0]["b64_json"]
+    assert "plain_b64_json" not in found["visible"][0]
+    events = streamed(shown, {**body, "n": 24, "label": "both", "partial_images": 2})
+    assert {"plain_b64_json"} <= set(events[-1])
+    for event in events[:-24]:
+        assert opened(event["b64_json"]).size == (256, 256), (
+            "a picture under way has the size that is asked for"
+        )
+        assert not inspect(base64.b64decode(event["b64_json"]), "png").visible
+        assert "plain_b64_json" not in event
+
+
+def streamed(shown: Gallery, body: dict[str, Any]) -> list[dict[str, Any]]:
+    answer = shown.http.post(shown.url + "/v1/images/generations", json={**body, "stream": True})
+    lines = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: {")]
+    return [json.loads(line) for line in lines]
+
+
 def test_the_background(shown: Gallery) -> None:
     found = shown.client.images.generate(prompt="a fox", background="opaque")
     assert found.data is not None

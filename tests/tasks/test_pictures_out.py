@@ -17,6 +17,7 @@ from tokenloom.tasks.pictures_out import (
     kind_of,
     numbered,
     put_into,
+    resized,
     veil,
     write,
 )
@@ -97,3 +98,13 @@ def test_names(tmp_path: Path) -> None:
     assert kind_of(Path("a.JPEG")) == "jpeg"
     with pytest.raises(ValueError, match=r"'a\.gif'; a picture's file ends in \.png, \.webp, \.jpg"):
         kind_of(Path("a.gif"))
+
+
+def test_a_picture_is_brought_to_any_width_and_height() -> None:
+    pixels = np.zeros((32, 48, 4), np.uint8)
+    pixels[:, :24] = (200, 30, 30, 255)
+    assert resized(pixels, (48, 32)) is pixels
+    large = resized(pixels, (96, 128))
+    assert large.shape == (128, 96, 4)
+    assert (large[:, :40] == (200, 30, 30, 255)).all()
+    assert not large[:, 56:, 3].any()

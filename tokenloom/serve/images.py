@@ -49,7 +49,7 @@ from tokenloom.tasks.pictures_in import (
     own_mask,
     read_mask,
 )
-from tokenloom.tasks.pictures_out import deliver, enlarge, put_into
+from tokenloom.tasks.pictures_out import deliver, put_into, resized
 
 FILES = ("image", "image[]", "mask")
 GENERATION, EDIT = "image_generation", "image_edit"
@@ -93,20 +93,29 @@ class Job:
     def headers(self) -> dict[str, str]:
         return {"x-tokenloom-seed": str(self.wish.seed)}
 
-    async def all_encoded(self, pictures: Iterable[np.ndarray]) -> list[str]:
-        """The pictures' labelled files as base64, made side by side."""
-        return list(await asyncio.gather(*(asyncio.to_thread(self._encoded, one) for one in pictures)))
+    async def files(self, pictures: Iterable[np.ndarray], early: bool = False) -> list[dict[str, str]]:
+        """The pictures' labelled files as the answer's fields, in base64, made side by side.
 
-    def _encoded(self, pixels: np.ndarray) -> str:
-        large = enlarge(pixels, self.size[0]) if isinstance(self.model.artist, Painter) else pixels
+        early: they are under way; where both labels are asked for, such a picture has the hidden one.
+        """
+        return list(await asyncio.gather(*(asyncio.to_thread(self._files, one, early) for one in pictures)))
+
+    def _files(self, pixels: np.ndarray, early: bool) -> dict[str, str]:
+        large = resized(pixels, self.size)
         if self.kept is not None:
             large = put_into(self.kept.before, large, self.kept.marked)
+        label = self.body.label or "visible"
+        if label == "both" and not early:
+            return {"b64_json": self._encoded(large, True), "plain_b64_json": self._encoded(large, False)}
+        return {"b64_json": self._encoded(large, label == "visible")}
+
+    def _encoded(self, large: np.ndarray, visible: bool) -> str:
         data = deliver(
             large,
             size=None,
             kind=self.body.output_format or "png",
             lang=self.body.lang or "en",
-            visible=self.body.label != "hidden",
+            visible=visible,
             opaque=self.body.background == "opaque",
         )
         return base64.b64encode(data).decode()
@@ -208,8 +217,8 @@ async def answer(desk: Desk, http: HttpRequest, job: Job) -> Response:
 async def collect(desk: Desk, job: Job) -> dict[str, Any]:
     """The whole answer as one object."""
     drawn = await _arrive(desk, job)
-    files = await job.all_encoded(drawn.pixels)
-    data = [{"b64_json": file, **_about(drawn, index)} for index, file in enumerate(files)]
+    files = await job.files(drawn.pixels)
+    data = [{**file, **_about(drawn, index)} for index, file in enumerate(files)]
     return {"created": job.created, **job.head(), "data": data, "usage": job.usage(drawn)}
 
 
@@ -248,12 +257,12 @@ async def _events(desk: Desk, job: Job) -> AsyncGenerator[bytes, None]:
                 drawn: Drawn = step.value
                 break
             due = await partials.of(step)
-            files = await job.all_encoded([pixels for *_, pixels in due])
+            files = await job.files([pixels for *_, pixels in due], early=True)
             for (choice, number, _), file in zip(due, files, strict=True):
-                shown = {"b64_json": file, "partial_image_index": number, "index": choice}
+                shown = {**file, "partial_image_index": number, "index": choice}
                 yield event("partial_image", shown)
-    for index, file in enumerate(await job.all_encoded(drawn.pixels)):
-        yield event("completed", {"b64_json": file, **_about(drawn, index), "usage": job.usage(drawn)})
+    for index, file in enumerate(await job.files(drawn.pixels)):
+        yield event("completed", {**file, **_about(drawn, index), "usage": job.usage(drawn)})
     yield sse.DONE
 
 

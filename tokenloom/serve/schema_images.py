@@ -55,9 +55,9 @@ class Pictured(Body):
     """How far from the given picture."""
     lang: Literal["en", "zh"] | None = None
     """Of the visible label's words; en when not given."""
-    label: Literal["visible", "hidden"] | None = None
+    label: Literal["visible", "hidden", "both"] | None = None
     """visible (when not given): AI-generated stands on the picture. hidden: in the file alone, for pages that
-    show the words beside it."""
+    show the words beside it. both: b64_json with the words and plain_b64_json without, of each picture."""
     stream: bool | None = None
     partial_images: int | None = Field(None, ge=0, le=MAX_PARTIALS)
     """With stream: so many pictures of each that is under way; what has no codes yet is grey."""

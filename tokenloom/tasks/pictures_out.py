@@ -34,13 +34,18 @@ def check_size(size: int) -> None:
 
 def enlarge(pixels: np.ndarray, size: int) -> np.ndarray:
     """uint8 (S, S, 4) -> uint8 (size, size, 4), RGBA."""
+    check_size(size)
+    return resized(pixels, (size, size))
+
+
+def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """uint8 (H, W, 4), RGBA, at this width and height."""
     from PIL import Image
 
-    check_size(size)
-    if pixels.shape[:2] == (size, size):
+    if pixels.shape[1::-1] == size:
         return pixels
     image = Image.fromarray(pixels).convert("RGBa")
-    return np.asarray(image.resize((size, size), Image.Resampling.LANCZOS).convert("RGBA"))
+    return np.asarray(image.resize(size, Image.Resampling.LANCZOS).convert("RGBA"))
 
 
 def put_into(before: np.ndarray, new: np.ndarray, marked: np.ndarray) -> np.ndarray:
