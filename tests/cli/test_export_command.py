@@ -114,9 +114,29 @@ def test_wrong_input(export: Export, source: Path, tmp_path: Path) -> None:
     assert "tokenizer.json: missing" in str(done.exception)
     done = export("gguf", "nowhere", "-o", out)
     assert "there is no model 'nowhere'" in str(done.exception)
+    assert f"on this machine, in {tmp_path / 'home' / 'models'}: none; with Tokenloom: " in str(
+        done.exception
+    )
+    assert f"a path is looked for from {Path.cwd()}" in str(done.exception)
+    done = export("gguf", folder.parent / "home", "-o", out)
+    assert "is no model folder: it needs config.json" in str(done.exception)
     done = export("gguf", source, "-o", tmp_path / "home" / "x" / "y.gguf")
     assert done.exit_code == 0, "folders on the way are made"
     assert not out.exists()
+
+
+def test_a_training_stands_for_what_it_made(export: Export, source: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "recipe.toml").write_text("")
+    out = tmp_path / "out.gguf"
+    assert "without a model yet; `loom train " in str(export("gguf", run, "-o", out).exception)
+    (run / "adapter").mkdir()
+    assert "lora.merge = true" in str(export("gguf", run, "-o", out).exception)
+    assert export("hub", source, "-o", run / "model").exit_code == 0
+    assert export("gguf", run, "-o", out).exit_code == 0
+    with open_gguf(out) as file:
+        assert file.meta["general.name"] == "run"
 
 
 SLOW = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
 from pathlib import Path
 
@@ -101,8 +102,17 @@ def test_a_missing_model_says_what_to_do() -> None:
         hub.find("smollm2")
     with pytest.raises(NotInstalled, match="loom pull org/name"):
         hub.find("org/name")
-    with pytest.raises(UnknownModel, match="Known are: qwen"):
+    with pytest.raises(NotInstalled, match="Nor is there such a folder or file in /"):
+        hub.find("org/name")
+    with pytest.raises(UnknownModel) as error:
         hub.find("smolm2")
+    said = str(error.value)
+    assert said.startswith(
+        "there is no model 'smolm2'; did you mean 'smollm2'? There are, on this machine, in "
+    )
+    assert f"{config.models_home()}: none; with Tokenloom: " in said
+    assert re.search(r"to be fetched by `loom pull`: .*\bsmollm2\b", said)
+    assert f"a path is looked for from {Path.cwd()}" in said
     with pytest.raises(UnknownModel, match="no model file or folder at"):
         hub.find("./nothing.gguf")
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Write a model in a form that other programs read.", no_args_is_help=True)
 
 Model = Annotated[
-    str, typer.Argument(help="A name from `loom models`, or a path to a model folder or .gguf file.")
+    str,
+    typer.Argument(
+        help="A name from `loom models`, a path to a model folder or .gguf file, or a training's folder."
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace what is there.")]
 
@@ -43,13 +46,12 @@ def gguf(
     """
     import torch
 
-    from tokenloom import hub
     from tokenloom.model.export import export_gguf
     from tokenloom.model.load import open_sources
     from tokenloom.tokens.gguf_export import tokenizer_meta
     from tokenloom.tokens.text import load_tokenizer
 
-    found = hub.find(model)
+    found = _found(model)
     path = out or Path(f"{_plain(found)}.{kind.upper()}.gguf")
     config, sources = open_sources(found.path, torch.float32)
     keys, lost = tokenizer_meta(load_tokenizer(found.path), config.vocab_size)
@@ -75,11 +77,10 @@ def hub_folder(
 
     Quantised weights become plain ones; what the quantising lost stays lost.
     """
-    from tokenloom import hub
     from tokenloom.model.load import DTYPES
     from tokenloom.model.save import save_model
 
-    found = hub.find(model)
+    found = _found(model)
     if dtype not in DTYPES:
         raise ValueError(f"dtype: found {dtype!r}; allowed: {', '.join(DTYPES)}")
     with _bar(f"writing {out.name}") as progress:
@@ -88,6 +89,25 @@ def hub_folder(
         save_model(weights, out, files=files, dtype=dtype, overwrite=force)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     typer.echo(f"{out} is written: {_megabytes(size)} in {dtype}")
+
+
+def _found(model: str) -> Found:
+    """The model of this name; of a training the one that it made."""
+    from dataclasses import replace
+
+    from tokenloom import hub
+
+    run = Path(model)
+    if not (run / "recipe.toml").is_file():
+        return hub.find(model)
+    if (run / "model").is_dir():
+        return replace(hub.find(str((run / "model").absolute())), name=run.absolute().name)
+    if (run / "adapter").is_dir():
+        raise ValueError(
+            f"model: {run} is a training that made an adapter alone; with lora.merge = true in its recipe it "
+            "makes a whole model, too"
+        )
+    raise ValueError(f"model: {run} is a training without a model yet; `loom train {run} --resume` goes on")
 
 
 def _opened(found: Found, dtype: str) -> tuple[Any, dict[str, str]]:

@@ -13,6 +13,7 @@ whole. pulled.json says where it came from: name, source, commit, files with siz
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 import os
@@ -224,6 +225,8 @@ def find(name: str) -> Found:
         return Found(name, path, kind)
     if name in catalogue():
         raise NotInstalled(f"model {name!r} is not on this machine: `loom pull {name}` fetches it")
+    if (place := Path(name)).is_dir():
+        return Found(name, *weights_in(place))  # says what the folder lacks
     here = [f.name for f in installed()]
     if "/" in name:
         same = [n for n in here if re.split("[@:]", n)[0] == name or _origin(n) == name]
@@ -231,9 +234,29 @@ def find(name: str) -> Found:
             return find(same[0])
         if same:
             raise NotInstalled(f"{name!r} is here in several forms, name one of: {', '.join(same)}")
-        raise NotInstalled(f"model {name!r} is not on this machine: `loom pull {name}` fetches it")
-    known = ", ".join([*sorted({*here, *catalogue()}), *(one.name for one in shipped())])
-    raise UnknownModel(f"there is no model {name!r}. Known are: {known}; a Hub repository is org/name")
+        raise NotInstalled(
+            f"model {name!r} is not on this machine: `loom pull {name}` fetches it from the Hub. Nor is "
+            f"there such a folder or file in {Path.cwd()}"
+        )
+    raise UnknownModel(_unknown(name, here))
+
+
+def _unknown(name: str, here: list[str]) -> str:
+    """What is said of a name that nothing has: the nearest one, what there is, and where was looked."""
+    own = [one.name for one in shipped()]
+    apart = sorted({*catalogue()} - {*here, *own})
+    near = difflib.get_close_matches(name, [*here, *own, *apart], 1)
+    there = (
+        (f"on this machine, in {models_home()}", here),
+        ("with Tokenloom", own),
+        ("to be fetched by `loom pull`", apart),
+    )
+    listed = "; ".join(f"{where}: {', '.join(names) or 'none'}" for where, names in there)
+    return (
+        f"there is no model {name!r}"
+        + (f"; did you mean {near[0]!r}?" if near else ".")
+        + f" There are, {listed}. A Hub repository is org/name, and a path is looked for from {Path.cwd()}"
+    )
 
 
 def _origin(name: str) -> str:
