@@ -30,6 +30,7 @@ from tokenloom.cli import (
     runs,
     serve,
     sound,
+    speech,
     sprites,
     tokenizer,
     train,
@@ -69,6 +70,7 @@ data.app.command()(examples.docstrings)
 data.app.command("docstring-scores")(examples.docstring_scores)
 data.app.command()(sprites.sprites)
 data.app.command()(sprites.scenes)
+data.app.command("speech")(speech.data_speech)
 data.app.command("tunes")(tunes.data_tunes)
 data.app.command("tune-set")(tunes.data_tune_set)
 app.add_typer(data.app, name="data")

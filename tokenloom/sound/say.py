@@ -263,18 +263,20 @@ def utter(voice: Voice, piece: Piece, speed: float = 1.0, seed: int = 0) -> Samp
     sound = np.zeros(0, np.float32)
     if speakable(piece.text):
         pace = min(max(speed * piece.speed, SPEEDS[0]), SPEEDS[1])
-        sound = _trimmed(np.asarray(voice.utter(piece.text, pace, seed), np.float32), voice.rate)
+        sound = np.asarray(voice.utter(piece.text, pace, seed), np.float32)
+        sound = sound[heard_part(sound, voice.rate)]
     if piece.gain != 1.0:
         sound = np.clip(sound * piece.gain, -1.0, 1.0).astype(np.float32)
     return np.concatenate([sound, np.zeros(round(piece.pause_s / speed * voice.rate), np.float32)])
 
 
-def _trimmed(sound: Samples, rate: int) -> Samples:
+def heard_part(sound: Samples, rate: int) -> slice:
+    """Where something is heard, with a little silence around it; empty where nothing is."""
     heard = np.flatnonzero(np.abs(sound) > QUIET)
     if not len(heard):
-        return sound[:0]
+        return slice(0, 0)
     edge = round(EDGE_S * rate)
-    return sound[max(heard[0] - edge, 0) : heard[-1] + 2 * edge]
+    return slice(max(int(heard[0]) - edge, 0), min(int(heard[-1]) + 2 * edge, len(sound)))
 
 
 def seed_of(seed: int, number: int) -> int:

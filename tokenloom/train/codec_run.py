@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from tokenloom.codec.adversary import Adversary
+from tokenloom.codec.adversary import PatchAdversary
 from tokenloom.codec.folder import save_codec
 from tokenloom.codec.image import ImageCodec
 from tokenloom.codec.losses import reconstruction
@@ -28,7 +28,7 @@ from tokenloom.train.fit import JUDGED, Evaluation, Outcome, Samples
 from tokenloom.train.kinds import Compare, Pace
 from tokenloom.train.loop import Trainer
 from tokenloom.train.pictures import MadePictures, Mix, Pictures, further_pictures
-from tokenloom.train.recipe import Recipe, RunPart
+from tokenloom.train.recipe import AdversaryPart, Recipe, RunPart
 from tokenloom.train.scale import Sizes, resolved
 
 if TYPE_CHECKING:
@@ -110,8 +110,8 @@ class CodecRun:
     def survey(self) -> PictureSurvey:
         codec, other = self.objective.codec, self.objective.adversary
         return PictureSurvey(
-            weights=_count(codec),
-            adversary=0 if other is None else _count(other),
+            weights=count(codec),
+            adversary=0 if other is None else count(other),
             sprites=self.sprites,
             scenes=self.recipe.pictures.scenes if self.recipe.pictures.scene_share else 0,
             places=codec.config.side**2,
@@ -153,32 +153,31 @@ def measured(
         codes.append(found.codes.flatten().cpu())
         seen.append(to_pixels(made))
     codec.train()
-    share = torch.bincount(torch.cat(codes), minlength=codec.config.n_codes).double()
-    share /= share.sum()
-    surprise = -(share * share.clamp(min=1e-30).log()).sum()
     return {
         JUDGED: float(torch.cat(losses).mean()),
         "psnr": float(-10 * torch.cat(squares).log10().mean()),
-        "code_use": float((share > 0).double().mean()),
-        "perplexity": math.exp(float(surprise)),
+        **use_of_codes(torch.cat(codes), codec.config.n_codes),
         **({} if compare is None else compare(pictures, np.concatenate(seen))),
     }
 
 
+def use_of_codes(codes: torch.Tensor, n_codes: int) -> dict[str, float]:
+    """The share of a book's codes that are used, and their perplexity. codes (n,) int64."""
+    share = torch.bincount(codes, minlength=n_codes).double()
+    share /= share.sum()
+    surprise = -(share * share.clamp(min=1e-30).log()).sum()
+    return {"code_use": float((share > 0).double().mean()), "perplexity": math.exp(float(surprise))}
+
+
 def codec_run(recipe: Recipe, compare: Compare | None = None) -> CodecRun:
     """Reads and checks what a recipe names. Raises ValueError naming the field."""
-    keep_memory()
-    run = recipe.run
-    if run.threads:
-        torch.set_num_threads(run.threads)
-    device = pick_device(run.device)
-    dtype = pick_dtype(run.dtype, device)
+    device, dtype = codec_place(recipe.run)
     if not recipe.pictures.sprites:
         raise ValueError("pictures.sprites: found nothing; allowed: a folder made by `loom data sprites`")
-    for name in ("compile", "checkpoint_activations", "samples"):
-        if getattr(run, name) != getattr(RunPart(), name):
-            raise ValueError(f"run.{name}: has no effect on a codec; leave it out")
-    found = _sizes(recipe)
+    for name in ("windows", "periods"):
+        if getattr(recipe.adversary, name) != getattr(AdversaryPart(), name):
+            raise ValueError(f"adversary.{name}: has no effect on pictures; leave it out")
+    found = codec_sizes(recipe)
     part = recipe.pictures
     sprites = open_sprites(Path(part.sprites).expanduser())
     mix = Mix(part.scenes, part.scene_share, part.drawn, part.drawn_share)
@@ -190,53 +189,85 @@ def codec_run(recipe: Recipe, compare: Compare | None = None) -> CodecRun:
     objective = CodecObjective(
         codec, None if adversary is None else adversary.to(device), recipe.losses, dtype
     )
-    trainer = Trainer(objective, pictures.batch, found, recipe.optim, run.average)
+    trainer = Trainer(objective, pictures.batch, found, recipe.optim, recipe.run.average)
     return CodecRun(resolved(recipe, found), found, trainer, objective, pictures, len(pictures), compare)
 
 
-def _adversary(recipe: Recipe, steps: int) -> Adversary | None:
+def codec_place(run: RunPart) -> tuple[torch.device, torch.dtype]:
+    """Where a codec is trained and in which arithmetic. ValueError for what has no effect on a codec."""
+    keep_memory()
+    if run.threads:
+        torch.set_num_threads(run.threads)
+    for name in ("compile", "checkpoint_activations", "samples"):
+        if getattr(run, name) != getattr(RunPart(), name):
+            raise ValueError(f"run.{name}: has no effect on a codec; leave it out")
+    device = pick_device(run.device)
+    return device, pick_dtype(run.dtype, device)
+
+
+def first_step(part: AdversaryPart, steps: int) -> int:
+    """The step, from 0, in which an adversary begins."""
+    if not 0 <= part.begins <= 1:
+        raise ValueError(f"adversary.begins: found {part.begins}; allowed: a share of the steps, 0 to 1")
+    return round(part.begins * steps)
+
+
+def _adversary(recipe: Recipe, steps: int) -> PatchAdversary | None:
     part = recipe.adversary
     if not part.weight:
         return None
-    if not 0 <= part.begins <= 1:
-        raise ValueError(f"adversary.begins: found {part.begins}; allowed: a share of the steps, 0 to 1")
-    return Adversary(round(part.begins * steps), part.width, part.layers, part.weight, part.matching)
+    return PatchAdversary(first_step(part, steps), part.width, part.layers, part.weight, part.matching)
 
 
-def _sizes(recipe: Recipe) -> Sizes:
+def codec_sizes(recipe: Recipe) -> Sizes:
+    """Steps, passes and works of a pass."""
     run = recipe.run
     if run.rows < 1:
         raise ValueError(f"run.rows: found {run.rows}; allowed: 1 or more")
     passes = max(1, round((run.batch_tokens or run.rows) / run.rows))
     if bool(run.steps) == bool(run.tokens):
-        raise ValueError("run: found both or none of steps and tokens (pictures); allowed: one of them")
+        raise ValueError(
+            "run: found both or none of steps and tokens (pictures, crops); allowed: one of them"
+        )
     steps = run.steps or max(1, math.ceil(run.tokens / (passes * run.rows)))
     warmup = recipe.optim.warmup or max(1, steps // 50)
     return Sizes(steps, passes, run.rows, 1, recipe.optim.lr or RATE, warmup)
 
 
-def _count(module: torch.nn.Module) -> int:
+def count(module: torch.nn.Module) -> int:
+    """Its weights."""
     return sum(p.numel() for p in module.parameters())
 
 
 def card(run: CodecRun, outcome: Outcome) -> str:
     """The Hub's front matter and the facts."""
     recipe, survey = run.recipe, run.survey()
-    front = {"library_name": "tokenloom", **({"license": recipe.licence} if recipe.licence else {})}
-    head = "".join(f"{key}: {json.dumps(value)}\n" for key, value in front.items())
-    about = f"{recipe.about}\n\n" if recipe.about else ""
     config = recipe.codec
     scores = "".join(f"- {name}: {value:.4f}\n" for name, value in outcome.last.items())
-    adversary = (
-        f", an adversary from {recipe.adversary.begins:.0%} of the steps on" if survey.adversary else ""
-    )
     return (
-        f"---\n{head}---\n\n# {recipe.name}\n\n{about}"
+        f"{card_head(recipe)}"
         f"A picture codec of {survey.weights / 1e6:.1f} M weights: {config.size} x {config.size} pixels RGBA "
         f"become {survey.places} places of {config.depth} codes out of {survey.n_codes} "
         f"({config.quantiser}). Trained with Tokenloom on {survey.sprites:,} sprites and {survey.scenes:,} "
-        f"composed scenes: {outcome.step} steps of {survey.batch} pictures, peak learning rate "
-        f"{survey.lr:.3g}, {recipe.optim.kind}{adversary}, seed {recipe.seed}, {outcome.seconds / 60:.0f} "
-        f"minutes. No pretrained network judged it: its losses are pixels, edges and frequencies.\n"
+        f"composed scenes: {outcome.step} steps of {survey.batch} pictures, {card_run(recipe, outcome)} No "
+        "pretrained network judged it: its losses are pixels, edges and frequencies.\n"
         + (f"\nHeld-out emoji:\n\n{scores}" if scores else "")
+    )
+
+
+def card_head(recipe: Recipe) -> str:
+    """The front matter of a codec's card, its name and what it is about."""
+    front = {"library_name": "tokenloom", **({"license": recipe.licence} if recipe.licence else {})}
+    head = "".join(f"{key}: {json.dumps(value)}\n" for key, value in front.items())
+    about = f"{recipe.about}\n\n" if recipe.about else ""
+    return f"---\n{head}---\n\n# {recipe.name}\n\n{about}"
+
+
+def card_run(recipe: Recipe, outcome: Outcome) -> str:
+    """How a codec was trained, for its card."""
+    part = recipe.adversary
+    adversary = f", an adversary from {part.begins:.0%} of the steps on" if part.weight else ""
+    return (
+        f"peak learning rate {recipe.optim.lr:.3g}, {recipe.optim.kind}{adversary}, seed {recipe.seed}, "
+        f"{outcome.seconds / 60:.0f} minutes."
     )

@@ -84,13 +84,13 @@ class Run(Protocol):
 
 
 Compare = Callable[["np.ndarray", "np.ndarray"], Mapping[str, float]]
-"""Real and made pictures, uint8 (N, S, S, 4) -> figures by name."""
+"""Real and made works -> figures by name: pictures uint8 (N, S, S, 4), or sounds float32 (N, samples)."""
 
 
 def assembled(recipe: Recipe, compare: Compare | None = None) -> Run:
     """Reads and checks what a recipe names. Raises ValueError naming the field.
 
-    compare: what a codec's evaluations tell of its pictures beside their PSNR.
+    compare: what a codec's evaluations tell of its works beside their own figures.
     """
     own = PARTS[recipe.objective]
     default = {field.name: getattr(Recipe(recipe.name), field.name) for field in fields(Recipe)}
@@ -114,6 +114,12 @@ def _codec(recipe: Recipe, compare: Compare | None) -> Run:
     return codec_run(recipe, compare)
 
 
+def _audio_codec(recipe: Recipe, compare: Compare | None) -> Run:
+    from tokenloom.train.audio_run import audio_codec_run
+
+    return audio_codec_run(recipe, compare)
+
+
 def _match(recipe: Recipe, compare: Compare | None) -> Run:
     from tokenloom.train.match_run import match_run
 
@@ -124,6 +130,7 @@ KINDS: Mapping[str, Callable[[Recipe, Compare | None], Run]] = {
     "pretrain": _language,
     "sft": _language,
     "codec": _codec,
+    "audio-codec": _audio_codec,
     "match": _match,
 }
 _TEXT = ("model", "data", "lora")
@@ -131,6 +138,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "pretrain": _TEXT,
     "sft": _TEXT,
     "codec": ("pictures", "codec", "losses", "adversary"),
+    "audio-codec": ("speech", "audio_codec", "audio_losses", "adversary"),
     "match": ("judge",),
 }
 """The sections that are an objective's own; optim and run are everyone's."""

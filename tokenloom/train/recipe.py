@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tokenloom.codec.config import ImageCodecConfig, Losses
+from tokenloom.codec.config import AudioCodecConfig, AudioLosses, ImageCodecConfig, Losses
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,23 @@ class PicturesPart:
 
 
 @dataclass(frozen=True)
+class SpeechPart:
+    """audio-codec: the speech it learns from, cut at random places."""
+
+    folder: str = ""
+    """What `loom data speech` wrote."""
+    crop_s: float = 1.0
+    """Seconds of a crop; what is shorter is filled with silence."""
+    gain_db: float = 3.0
+    """A crop is made louder or softer by as much at most."""
+    held_out: int = 48
+    """Crops of two seconds, of texts kept out of training, that an evaluation hears; 0 = none."""
+
+
+@dataclass(frozen=True)
 class AdversaryPart:
-    """codec: the second player, which learns to tell decoded patches from real ones. weight 0 = none."""
+    """codec, audio-codec: the second player, which learns to tell decoded works from real ones. weight 0 =
+    none."""
 
     weight: float = 0.1
     """Of the adversarial term, before it is adapted to the gradients; 0 = no adversary."""
@@ -151,6 +166,10 @@ class AdversaryPart:
     """Channels of its first layer."""
     layers: int = 3
     """Halvings."""
+    windows: tuple[int, ...] = (1024, 512, 256)
+    """audio-codec: samples under each spectrum that it sees."""
+    periods: tuple[int, ...] = (3, 7)
+    """audio-codec: periods by which it folds the samples."""
 
 
 @dataclass(frozen=True)
@@ -191,12 +210,12 @@ class RunPart:
     steps: int = 0
     """Optimizer steps; 0 = by `tokens`."""
     tokens: int = 0
-    """Ids (a codec: pictures) to train on; 0 with steps 0 = by rule (20 for each weight, see train.scale)."""
+    """Ids (a codec: works) to train on; 0 with steps 0 = by rule (20 for each weight, see train.scale)."""
     batch_tokens: int = 0
-    """Ids of one optimizer step, pictures for a codec; 0 = by rule."""
+    """Ids of one optimizer step, works for a codec; 0 = by rule."""
     rows: int = 8
-    """Rows of one forward pass, pictures for a codec, pairs for match; a step takes as many passes as
-    batch_tokens needs."""
+    """Rows of one forward pass, pictures or crops for a codec, pairs for match; a step takes as many passes
+    as batch_tokens needs."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the products; weights and optimizer state are float32."""
     device: str = "auto"
@@ -238,9 +257,9 @@ class Recipe:
 
     name: str
     """What the run and its model are called."""
-    objective: Literal["pretrain", "sft", "codec", "match"] = "pretrain"
-    """pretrain: every id is learned; sft: the assistant's; codec: pictures as codes; match: captions and
-    pictures in one space."""
+    objective: Literal["pretrain", "sft", "codec", "audio-codec", "match"] = "pretrain"
+    """pretrain: every id is learned; sft: the assistant's; codec: pictures as codes; audio-codec: speech as
+    codes; match: captions and pictures in one space."""
     seed: int = 0
     licence: str = ""
     """Licence of the model that comes out, for its card."""
@@ -253,6 +272,9 @@ class Recipe:
     pictures: PicturesPart = PicturesPart()
     codec: ImageCodecConfig = field(default_factory=ImageCodecConfig)
     losses: Losses = field(default_factory=Losses)
+    speech: SpeechPart = SpeechPart()
+    audio_codec: AudioCodecConfig = field(default_factory=AudioCodecConfig)
+    audio_losses: AudioLosses = field(default_factory=AudioLosses)
     adversary: AdversaryPart = AdversaryPart()
     judge: JudgePart = JudgePart()
     run: RunPart = RunPart()
