@@ -35,7 +35,7 @@ from tokenloom.serve.schema_images import (
     VariationRequest,
     from_form,
 )
-from tokenloom.serve.walking import Done, Partials, named, walk
+from tokenloom.serve.walking import Done, Partials, arrive, named, walk
 from tokenloom.tasks import artist as roads
 from tokenloom.tasks.artist import Artist, Diffuser
 from tokenloom.tasks.pictures import Drawn, Painter, Road, Wish, check_style
@@ -216,18 +216,10 @@ async def answer(desk: Desk, http: HttpRequest, job: Job) -> Response:
 
 async def collect(desk: Desk, job: Job) -> dict[str, Any]:
     """The whole answer as one object."""
-    drawn = await _arrive(desk, job)
+    drawn: Drawn = await arrive(desk, job.model, job.road)
     files = await job.files(drawn.pixels)
     data = [{**file, **_about(drawn, index)} for index, file in enumerate(files)]
     return {"created": job.created, **job.head(), "data": data, "usage": job.usage(drawn)}
-
-
-async def _arrive(desk: Desk, job: Job) -> Drawn:
-    async with aclosing(walk(desk, job.model, job.road)) as steps:
-        async for step in steps:
-            if isinstance(step, Done):
-                drawn: Drawn = step.value
-    return drawn
 
 
 def _about(drawn: Drawn, index: int) -> dict[str, Any]:

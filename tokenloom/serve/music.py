@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, TypeVar
@@ -20,13 +20,13 @@ from typing import Any, TypeVar
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
-from tokenloom.serve.answers import failure
 from tokenloom.serve.body import checked, read_form, read_json
-from tokenloom.serve.bridge import Ticket, unless_gone
+from tokenloom.serve.bridge import unless_gone
 from tokenloom.serve.desk import Desk
 from tokenloom.serve.errors import ApiError, bad_request
 from tokenloom.serve.models import Loaded
 from tokenloom.serve.schema_music import MOST_FILE, MusicRequest, from_form
+from tokenloom.serve.writing import written
 from tokenloom.sound.score import Score
 from tokenloom.tasks import music as roads
 from tokenloom.tasks.music import How, Made, MusicError, Road, Write
@@ -164,32 +164,11 @@ async def _written(desk: Desk, model: Loaded, job: Job) -> Made:
         raise AssertionError("the road asks once")
 
     road, need = await asyncio.to_thread(_tried, begin)
-    ids = await _ids(desk, model, need)
-    return await asyncio.to_thread(_tried, lambda: end(road, ids))
-
-
-async def _ids(desk: Desk, model: Loaded, need: Write) -> list[list[int]]:
-    """The ids of every choice; leaving it gives them up."""
-    assert desk.engine is not None
-    request = need.request(f"mus-{secrets.token_hex(12)}", model.base)
-    ids: list[list[int]] = [[] for _ in range(need.n)]
-    desk.metrics.prompt(model.name, len(request.ids))
-    with desk.queue.places(1):
-        async with Ticket(desk.engine, [request]) as ticket:
-            try:
-                while not ticket.done:
-                    for delta in await ticket.news():
-                        if delta.finish in ("error", "abort"):
-                            ticket.abort()
-                            raise failure(delta, "prompt")
-                        ids[delta.choice] += delta.ids
-                        if delta.finish is not None:
-                            count, first = len(ids[delta.choice]), delta.choice == 0
-                            desk.metrics.finished(model.name, delta.usage, count, first)
-            finally:
-                if not ticket.done:
-                    desk.metrics.left()
-    return ids
+    whole: list[list[int]] = []
+    async with aclosing(written(desk, model, need, "mus")) as writing:
+        async for ids in writing:
+            whole = ids
+    return await asyncio.to_thread(_tried, lambda: end(road, whole))
 
 
 # --- files --------------------------------------------------------------------------------------------------

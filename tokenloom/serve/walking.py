@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import secrets
 from collections.abc import AsyncGenerator
 from concurrent.futures import Future
 from contextlib import aclosing
@@ -17,13 +16,11 @@ from typing import Any
 import numpy as np
 
 from tokenloom.engine.diffusion import Paint, Painted, Refused, Stroke
-from tokenloom.engine.request import Usage
 from tokenloom.engine.status import EngineError
-from tokenloom.serve.answers import failure
-from tokenloom.serve.bridge import Ticket
 from tokenloom.serve.desk import Desk
 from tokenloom.serve.errors import ApiError, bad_request
 from tokenloom.serve.models import Drawing, Loaded
+from tokenloom.serve.writing import written
 from tokenloom.tasks.artist import Artist
 from tokenloom.tasks.pictures import Decode, Encode, Judge, Need, Painter, Partial, Road, Write, blank
 from tokenloom.tasks.pictures_out import veil
@@ -59,10 +56,11 @@ async def walk(
         except ValueError as error:
             raise named(str(error)) from None
         if isinstance(need, Write):
-            ids: list[list[int]] = [[] for _ in range(need.n)]
-            async for progress in _write(desk, model, need, ids):
-                yield progress
-            answer = [tuple(one) for one in ids]
+            answer = []
+            async with aclosing(written(desk, model, need, "pic")) as writing:
+                async for ids in writing:
+                    answer = [tuple(one) for one in ids]
+                    yield Progress(need, tuple(answer))
         elif isinstance(need, Paint):
             async with aclosing(
                 _paint(desk, model, dataclasses.replace(need, partials=partials))
@@ -79,8 +77,9 @@ async def walk(
 async def arrive(desk: Desk, model: Loaded | Drawing, road: Road[Any]) -> Any:
     """What the road returns."""
     found: Any = None
-    async for news in walk(desk, model, road):
-        found = news.value if isinstance(news, Done) else None
+    async with aclosing(walk(desk, model, road)) as steps:
+        async for step in steps:
+            found = step.value if isinstance(step, Done) else None
     return found
 
 
@@ -137,33 +136,6 @@ async def _paint(desk: Desk, model: Loaded | Drawing, need: Paint) -> AsyncGener
     if isinstance(found, Refused):
         raise named(found.why)
     yield found
-
-
-async def _write(
-    desk: Desk, model: Loaded | Drawing, need: Write, ids: list[list[int]]
-) -> AsyncGenerator[Progress, None]:
-    assert desk.engine is not None
-    request = need.request(f"pic-{secrets.token_hex(12)}", model.base)
-    desk.metrics.prompt(model.name, len(request.ids))
-    with desk.queue.places(1):
-        async with Ticket(desk.engine, [request]) as ticket:
-            try:
-                while not ticket.done:
-                    for delta in await ticket.news():
-                        if delta.finish in ("error", "abort"):
-                            ticket.abort()
-                            raise failure(delta, "prompt")
-                        ids[delta.choice] += delta.ids
-                        if delta.finish is not None:
-                            _finished(desk, model, delta.usage, len(ids[delta.choice]), delta.choice == 0)
-                    yield Progress(need, tuple(tuple(one) for one in ids))
-            finally:
-                if not ticket.done:
-                    desk.metrics.left()
-
-
-def _finished(desk: Desk, model: Loaded | Drawing, usage: Usage | None, count: int, first: bool) -> None:
-    desk.metrics.finished(model.name, usage, count, first)
 
 
 def named(message: str) -> ApiError:
