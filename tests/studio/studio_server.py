@@ -20,7 +20,7 @@ from typing import Any
 STUDIO = Path(__file__).parents[2] / "tokenloom" / "studio"
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "media-src 'self' blob:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 Step = tuple[str, Any]
 TASK = {

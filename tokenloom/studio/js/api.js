@@ -93,7 +93,7 @@ function kindOf(status, code, retryAfter) {
  * @param {{body?: unknown, signal?: AbortSignal}} [options]
  * @returns {Promise<Response>} an ok response
  */
-async function request(path, { body, signal: abort } = {}) {
+export async function request(path, { body, signal: abort } = {}) {
   for (;;) {
     const headers = {};
     const used = key.value;
@@ -135,6 +135,16 @@ export async function listTasks() {
   try {
     const body = await (await request("/v1/tasks")).json();
     return Array.isArray(body) ? body : (body.data ?? []);
+  } catch (error) {
+    if (error instanceof ApiError && (error.status === 404 || error.status === 405)) return [];
+    throw error;
+  }
+}
+
+/** @returns {Promise<Array<{id: string, languages: string[]}>>} the voices; none where the server has no such route */
+export async function listVoices() {
+  try {
+    return (await (await request("/v1/audio/voices")).json()).data ?? [];
   } catch (error) {
     if (error instanceof ApiError && (error.status === 404 || error.status === 405)) return [];
     throw error;

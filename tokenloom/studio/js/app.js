@@ -1,21 +1,32 @@
-/** The page: sidebar, conversation, task or drawing, and what lies above them. Everything it shows comes from signals. */
+/** The page: sidebar, conversation, task, drawing, tunes or speech, and what lies above them. Everything it shows comes from signals. */
 import { html, render, useEffect, effect } from "./lib.js";
 import { t } from "./i18n.js";
 import { ended, runs, leave, stop } from "./chat.js";
 import { stopDrawing } from "./draw.js";
+import { stopComposing } from "./music.js";
+import { stopSound } from "./speech.js";
 import { followOtherTabs, open } from "./store.js";
 import { menuOpen, narrow, route, say, spoken, start, tasks, toast } from "./state.js";
+import { Compose } from "./ui/compose.js";
 import { Conversation } from "./ui/conversation.js";
 import { Draw } from "./ui/draw.js";
 import { Drawer, KeyDialog, NameDialog } from "./ui/dialogs.js";
 import { Settings } from "./ui/settings.js";
 import { Sidebar } from "./ui/sidebar.js";
+import { Sound } from "./ui/sound.js";
 import { Task, titleOf } from "./ui/task.js";
+
+/** The pages that are neither a chat nor a task's form: what they show, and how their work is stopped. */
+const PAGES = {
+  draw: { shows: Draw, stop: stopDrawing },
+  compose: { shows: Compose, stop: stopComposing },
+  sound: { shows: Sound, stop: stopSound },
+};
 
 function App() {
   const { view, id } = route.value;
   const task = tasks.value.find((one) => one.name === id);
-  const name = view === "draw" ? t("draw.title") : view === "task" ? titleOf(task, id) : open.value.title;
+  const name = PAGES[view] ? t(`${view}.title`) : view === "task" ? titleOf(task, id) : open.value.title;
   useEffect(() => {
     document.title = name ? `${name} · Tokenloom` : "Tokenloom";
   }, [name]);
@@ -25,8 +36,8 @@ function App() {
       ${narrow.value
         ? html`<${Drawer} side="left" label=${t("nav.label")} shown=${menuOpen}><${Sidebar} /><//>`
         : html`<${Sidebar} />`}
-      ${view === "draw"
-        ? html`<${Draw} />`
+      ${PAGES[view]
+        ? html`<${PAGES[view].shows} />`
         : view === "task"
           ? html`<${Task} key=${id} />`
           : html`<${Conversation} />`}
@@ -41,7 +52,7 @@ function App() {
 
 function skip(event) {
   event.preventDefault();
-  document.querySelector("#composer, .draw-form textarea, main input, main textarea")?.focus();
+  document.querySelector("#composer, .task-in form textarea, main input, main textarea")?.focus();
 }
 
 /** Says once what happened, with a way back where there is one. */
@@ -73,7 +84,8 @@ function Spoken() {
 function keys(event) {
   if (event.defaultPrevented || event.isComposing) return;
   if (event.key === "Escape" && !document.querySelector("dialog[open]")) {
-    if (route.value.view === "draw") stopDrawing();
+    const page = PAGES[route.value.view];
+    if (page) page.stop();
     else stop(open.value.id);
   }
   const typing = /^(?:INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName ?? "");

@@ -4,7 +4,7 @@ import { batch, computed, effect, signal } from "./lib.js";
 import { keep, kept } from "./keep.js";
 import { changeSettings, find, open, openId, startDraft, suggest } from "./store.js";
 
-/** {view: "chat" | "task" | "draw", id: string}; the address's hash is the truth. */
+/** {view: "chat" | "task" | "draw" | "compose" | "sound", id: string}; the address's hash is the truth. */
 export const route = signal(readRoute());
 /** "checking" | "ok" | "starting" | "offline" */
 export const engine = signal("checking");
@@ -13,6 +13,8 @@ export const models = signal(null);
 export const tasks = signal([]);
 /** The declared tasks of pictures, which the drawing page does, by name. */
 export const pictureTasks = signal(new Map());
+/** The declared tasks of music and speech, which pages of their own do, by name. */
+export const soundTasks = signal(new Map());
 /** The server wants a key and the person gave none. */
 export const locked = signal(false);
 /** "system" | "light" | "dark" */
@@ -38,7 +40,8 @@ export function say(text, undo) {
 }
 
 function readRoute() {
-  if (location.hash === "#/draw") return { view: "draw", id: "" };
+  const page = /^#\/(draw|compose|sound)$/.exec(location.hash);
+  if (page) return { view: page[1], id: "" };
   const found = /^#\/(chat|task)\/([^/]+)$/.exec(location.hash);
   if (!found) return { view: "chat", id: "" };
   try {
@@ -129,8 +132,8 @@ async function check() {
   const before = engine.value;
   engine.value = await health();
   const news = engine.value === "ok" && before !== "ok";
-  // Without a model to chat with, or to draw with, whoever fetches one need not open the page anew.
-  const able = route.value.view === "draw" ? painters : talkers;
+  // Without a model for what is on the screen, whoever fetches one need not open the page anew.
+  const able = { draw: painters, compose: composers }[route.value.view] ?? talkers;
   const lacking = models.value === null || (able.value.length === 0 && !locked.value);
   if (engine.value !== "offline" && (news || lacking)) await discover();
 }
@@ -142,8 +145,9 @@ export async function discover() {
     batch(() => {
       locked.value = false;
       models.value = found;
-      tasks.value = declared.filter((task) => task.name !== "chat" && !ofPictures(task));
+      tasks.value = declared.filter((task) => task.name !== "chat" && !ofPictures(task) && !ofSound(task));
       pictureTasks.value = new Map(declared.filter(ofPictures).map((task) => [task.name, task]));
+      soundTasks.value = new Map(declared.filter(ofSound).map((task) => [task.name, task]));
       suggest(startingPoint(declared.find((task) => task.name === "chat")));
     });
   } catch (error) {
@@ -155,6 +159,7 @@ export async function discover() {
 }
 
 const ofPictures = (task) => task.kind === "picture" || task.kind === "caption";
+const ofSound = (task) => task.kind === "music" || task.kind === "speech";
 
 const SUGGESTED = ["temperature", "top_p", "top_k", "max_tokens"];
 
@@ -168,17 +173,19 @@ function startingPoint(chat) {
 const bound = computed(() => new Set(tasks.value.map((task) => task.model)));
 /** The models that draw. */
 export const painters = computed(() => (models.value ?? []).filter((one) => one.kind === "picture"));
-/** The models that do neither, and those of them that can chat, as far as the server knows it. */
-export const general = computed(() =>
-  (models.value ?? []).filter((one) => !bound.value.has(one.id) && one.kind !== "picture"),
-);
+/** The models that compose. */
+export const composers = computed(() => (models.value ?? []).filter((one) => one.kind === "music"));
+/** A model of words, as far as the server tells. */
+const writes = (one) => one === undefined || one.kind === undefined || one.kind === "text";
+/** The models of words that are bound to no task, and those of them that can chat, as far as the server knows it. */
+export const general = computed(() => (models.value ?? []).filter((one) => !bound.value.has(one.id) && writes(one)));
 export const talkers = computed(() => general.value.filter((one) => one.chat !== false));
 
 /** The model chosen for a conversation, unless it cannot chat; else the first that can. "" if there is none. */
 function talkerOf(conversation) {
   const chosen = conversation?.settings.model;
   const told = models.value?.find((one) => one.id === chosen);
-  const able = chosen && !bound.value.has(chosen) && told?.chat !== false && told?.kind !== "picture";
+  const able = chosen && !bound.value.has(chosen) && told?.chat !== false && writes(told);
   return able ? chosen : (talkers.value[0]?.id ?? "");
 }
 

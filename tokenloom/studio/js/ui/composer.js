@@ -1,7 +1,10 @@
 /** The box to write in. Enter sends, but never in the middle of composing a character. */
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib.js";
 import { t } from "../i18n.js";
+import { ApiError } from "../api.js";
 import { runs, stop } from "../chat.js";
+import { canRecord } from "../record.js";
+import { beginRecording, dictated, endRecording, recording, sounds, stopSound } from "../speech.js";
 import { narrow } from "../state.js";
 import { Icon, Stop } from "./icons.js";
 
@@ -22,6 +25,7 @@ export function Composer({ conversation, ask }) {
   const { id } = conversation;
   const area = useRef(null);
   const [text, setText] = useState(unsent.get(id) ?? "");
+  const [trouble, setTrouble] = useState("");
   const busy = runs.value.has(id);
   useLayoutEffect(() => fit(area.current), [text]);
   useEffect(() => {
@@ -30,6 +34,11 @@ export function Composer({ conversation, ask }) {
   const write = (value) => {
     unsent.set(id, value);
     setText(value);
+  };
+  const put = (said) => {
+    const before = area.current.value;
+    write(before && !/\s$/.test(before) ? `${before} ${said}` : before + said);
+    area.current.focus();
   };
   const submit = (event) => {
     event.preventDefault();
@@ -57,6 +66,7 @@ export function Composer({ conversation, ask }) {
         onInput=${(event) => write(event.target.value)}
         onKeyDown=${key}
       ></textarea>
+      ${sounds.value && canRecord() && html`<${Dictation} put=${put} tell=${setTrouble} />`}
       ${busy
         ? html`<button type="button" class="go stop" aria-label=${t("composer.stop")} title=${t("composer.stop")} onClick=${() => stop(id)}>
             <${Stop} />
@@ -65,11 +75,43 @@ export function Composer({ conversation, ask }) {
             <${Icon} name="send" />
           </button>`}
     </form>
+    ${trouble && html`<p class="wrong trouble" role="alert">${trouble}</p>`}
     <p class="under">
       <span class="notice">${t("label.notice")}</span>
       <span class="hint" id="composer-hint">${t("composer.hint")}</span>
     </p>
   </div>`;
+}
+
+/** Speech instead of typing: what is said is written into the box, to be read and sent. */
+function Dictation({ put, tell }) {
+  const [waiting, setWaiting] = useState(null);
+  useEffect(() => () => recording.value && stopSound(), []);
+  const end = async () => {
+    const abort = new AbortController();
+    setWaiting(abort);
+    try {
+      const said = await dictated(await endRecording(), abort.signal);
+      if (said) put(said);
+      else tell(t("sound.nothing"));
+    } catch (error) {
+      if (error instanceof ApiError) tell(error.message || t(`error.${error.kind}`, { status: error.status ?? "" }));
+      else if (error.name !== "AbortError") throw error;
+    } finally {
+      setWaiting(null);
+    }
+  };
+  const press = async () => {
+    tell("");
+    if (waiting) waiting.abort();
+    else if (recording.value) await end();
+    else await beginRecording();
+  };
+  const name = t(waiting ? "mic.waiting" : recording.value ? "mic.end" : "mic.dictate");
+  const states = ["bare", "mic", waiting && "saving", recording.value && "on"].filter(Boolean);
+  return html`<button type="button" class=${states.join(" ")} aria-label=${name} title=${name} aria-pressed=${recording.value ? "true" : "false"} onClick=${press}>
+    <${Icon} name="mic" />
+  </button>`;
 }
 
 /** Up in an empty box edits the last message, as in a shell. */

@@ -25,6 +25,10 @@ const PATHS = {
   eye: "M2.8 10c1.7-3 4.2-4.7 7.2-4.7s5.5 1.7 7.2 4.7c-1.7 3-4.2 4.7-7.2 4.7s-5.5-1.7-7.2-4.7zM12.2 10a2.2 2.2 0 1 1-4.4 0 2.2 2.2 0 0 1 4.4 0z",
   undo: "M7 4.5L3.5 8 7 11.5M3.8 8h7.7a4.5 4.5 0 0 1 0 9H8",
   picture: "M3.5 4.5h13v11h-13zM3.5 13l3.7-3.7 3.6 3.7 2.4-2.3 3.3 3.2M12.8 7.6h.01",
+  note: "M8 14.5V4.5l8-1.5v9.5M8 14.5a2.2 2.2 0 1 1-2.2-2.2c1.2 0 2.2 1 2.2 2.2zM16 12.5a2.2 2.2 0 1 1-2.2-2.2c1.2 0 2.2 1 2.2 2.2z",
+  speaker: "M3.5 8v4h3l4 3.5v-11l-4 3.5zM13.3 7.2a4 4 0 0 1 0 5.6M15.6 5a7 7 0 0 1 0 10",
+  mic: "M10 3a2.3 2.3 0 0 1 2.3 2.3v4a2.3 2.3 0 0 1-4.6 0v-4A2.3 2.3 0 0 1 10 3zM5 9.3a5 5 0 0 0 10 0M10 14.3V17M7.5 17h5",
+  score: "M3.5 5h13M3.5 8.3h13M3.5 11.6h13M3.5 15h13M7 13.3a1.4 1.1 0 1 1 0-.1zV6",
   warn: "M10 6.5v4.5M10 13.8h.01M10 3l7.5 13.5h-15z",
 };
 
@@ -35,6 +39,12 @@ export function Icon({ name }) {
 
 export const Stop = () =>
   html`<svg class="icon solid" viewBox="0 0 20 20" aria-hidden="true"><rect x="5.5" y="5.5" width="9" height="9" rx="2" /></svg>`;
+
+/** A solid triangle, or the two bars of a pause. */
+export const Play = ({ on }) =>
+  html`<svg class="icon solid" viewBox="0 0 20 20" aria-hidden="true" focusable="false">
+    <path d=${on ? "M6 4.5h2.8v11H6zM11.2 4.5H14v11h-2.8z" : "M6.5 4.2v11.6l9.3-5.8z"} />
+  </svg>`;
 
 const WARP = Array.from({ length: 12 }, (_, at) => 10 + at * 12);
 

@@ -1,12 +1,14 @@
 /** One message: what was asked, or what was answered with its figures, and what can be done with it. */
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib.js";
 import { number, t } from "../i18n.js";
+import { aloud, readAnswer } from "../aloud.js";
 import { resendFrom, takeOut } from "../chat.js";
+import { sounds } from "../speech.js";
 import { checkSoon, say } from "../state.js";
 import { putBack } from "../store.js";
 import { composing, fit } from "./composer.js";
 import { Copy, Figures, Progress } from "./bits.js";
-import { Icon } from "./icons.js";
+import { Icon, Stop } from "./icons.js";
 import { Prose } from "./prose.js";
 
 /**
@@ -113,6 +115,7 @@ function Answer({ message, conversation, run, idle }) {
     ${!run && html`<${Outcome} ...${{ message, conversation, idle }} />`}
     <div class="tools">
       ${!run && message.text && html`<${Copy} text=${message.text} />`}
+      ${!run && message.text && sounds.value && html`<${Aloud} message=${message} />`}
       ${!run &&
       idle &&
       !(failed && atFault(message.error)) &&
@@ -128,6 +131,16 @@ function Answer({ message, conversation, run, idle }) {
       ${!run && html`<${Figures} message=${message} />`}
     </div>
   </li>`;
+}
+
+/** Reads the answer aloud, and stops reading it. */
+function Aloud({ message }) {
+  const phase = aloud.value?.id === message.id ? aloud.value.phase : "";
+  const name = t(phase ? "aloud.stop" : "aloud.read");
+  const kind = phase === "waiting" ? "bare saving" : "bare";
+  return html`<button type="button" class=${kind} aria-label=${name} title=${name} onClick=${() => readAnswer(message.id, message.text)}>
+    ${phase ? html`<${Stop} />` : html`<${Icon} name="speaker" />`}
+  </button>`;
 }
 
 const ENDINGS = {

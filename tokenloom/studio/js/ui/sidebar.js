@@ -4,6 +4,8 @@ import { lang, pick, speak, t } from "../i18n.js";
 import { forgetKey, key } from "../api.js";
 import { runs, stop } from "../chat.js";
 import { drawing } from "../draw.js";
+import { underWay } from "../music.js";
+import { working } from "../speech.js";
 import { conversations, remove } from "../store.js";
 import { engine, go, menuOpen, narrow, nextTheme, route, say, tasks, theme } from "../state.js";
 import { Icon } from "./icons.js";
@@ -47,6 +49,8 @@ function Tasks() {
   return html`<h2>${t("nav.tasks")}</h2>
     <ul>
       <${TaskLink} hash="#/draw" title=${t("draw.title")} about=${t("nav.draw")} here=${route.value.view === "draw"} busy=${drawing.value} />
+      <${TaskLink} hash="#/compose" title=${t("compose.title")} about=${t("nav.compose")} here=${route.value.view === "compose"} busy=${underWay.value} />
+      <${TaskLink} hash="#/sound" title=${t("sound.title")} about=${t("nav.sound")} here=${route.value.view === "sound"} busy=${working.value} />
       ${tasks.value.map(
         ({ name, title, summary }) =>
           html`<${TaskLink}

@@ -1,0 +1,107 @@
+"""A whole server for the pages of sound: a composer of random weights, a voice of tones, a recogniser that hears one
+sentence. Plain functions; the server is real, its engine is as well but for the voice and the recogniser."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+import urllib.error
+import urllib.request
+import wave
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_composer import tiny_composer
+
+from tokenloom.engine.process import EngineProcess
+from tokenloom.serve.app import create_app
+from tokenloom.serve.settings import Settings
+from tokenloom.sound import recognise, voices
+from tokenloom.sound.recognise import CannotHear, Heard, Segment
+
+sys.path.append(str(Path(__file__).parents[1] / "serve"))
+
+RATE = 24_000
+SAID = "The quick brown fox jumps over the lazy dog."
+MISSING = "recogniser: none is here; loom pull whisper-base fetches one"
+
+
+class Band(EngineProcess):
+    """The engine's process, which composes; speech is done here."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.pool = ThreadPoolExecutor(2)
+        self.heard: list[bytes] = []
+
+    def sound(self, kind: str, *arguments: Any) -> Future[Any]:
+        return self.pool.submit({"speak": _speak, "hear": self._hear, "hush": _hush}[kind], *arguments)
+
+    def _hear(self, ident: str, folder: str, data: bytes, ask: Any) -> Heard:
+        self.heard.append(data)
+        text = "A fox." if ask.translate else SAID
+        return Heard(ask.language or "en", 2.5, (Segment(0.0, 2.5, f" {text}"),))
+
+
+def _speak(voice: str, piece: Any, speed: float, seed: int) -> tuple[int, np.ndarray]:
+    n = round(0.12 * RATE * max(1, len(piece.text.split())) / speed)
+    swell = np.abs(np.sin(np.arange(n) * 0.0004))
+    return RATE, (0.5 * swell * np.sin(np.arange(n) * 0.06)).astype(np.float32)
+
+
+def _hush(ident: str) -> None:
+    return None
+
+
+@contextmanager
+def band(place: Path) -> Iterator[tuple[str, Band]]:
+    """(address, engine) of the server while it runs. No voice but `heart`; no recogniser unless `listening`."""
+    import torch
+    from fake_engine import Place
+    from serving import running
+
+    torch.set_num_threads(1)
+    folder = tiny_composer(place / "composer")
+    engine = Band(threads=1)
+    with pytest.MonkeyPatch.context() as patch:
+        info = voices.VoiceInfo("heart", "hibari", ("en",), "Apache-2.0")
+        patch.setattr(voices, "known", lambda: [info])
+        patch.setattr(recognise, "recogniser_folder", nobody)
+        find: Callable[[str], Any] = lambda name: Place(name, folder)  # noqa: E731
+        app = create_app(engine, Settings(models=("composer",), first_news_s=0.2), find=find)
+        with running(app) as url:
+            for _ in range(600):
+                if healthy(url):
+                    break
+                time.sleep(0.1)
+            yield url, engine
+
+
+def healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.HTTPError:
+        return False
+
+
+def nobody(name: str | None) -> Path:
+    raise CannotHear(MISSING)
+
+
+def recording(seconds: float = 0.5) -> dict[str, Any]:
+    """A file of a tone, as a person chooses one."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(16_000)
+        tone = 8000 * np.sin(np.arange(round(16_000 * seconds)) * 0.1)
+        out.writeframes(tone.astype("<i2").tobytes())
+    return {"name": "memo.wav", "mimeType": "audio/wav", "buffer": buffer.getvalue()}
