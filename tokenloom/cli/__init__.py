@@ -14,6 +14,7 @@ import typer
 
 from tokenloom.cli import (
     ask,
+    audio,
     bench,
     compose,
     data,
@@ -71,6 +72,7 @@ data.app.command("docstring-scores")(examples.docstring_scores)
 data.app.command()(sprites.sprites)
 data.app.command()(sprites.scenes)
 data.app.command("speech")(speech.data_speech)
+data.app.command("speech-set")(speech.data_speech_set)
 data.app.command("tunes")(tunes.data_tunes)
 data.app.command("tune-set")(tunes.data_tune_set)
 app.add_typer(data.app, name="data")
@@ -96,6 +98,14 @@ _IMAGE: dict[str, Callable[..., None]] = {
 for _name, _command in _IMAGE.items():
     image_app.command(_name)(_command)
 app.add_typer(image_app)
+audio_app = typer.Typer(
+    name="audio",
+    help="A codec of sound by itself: sound as codes and back, and how near it is.",
+    no_args_is_help=True,
+)
+for _command in (audio.encode, audio.decode, audio.score):
+    audio_app.command()(_command)
+app.add_typer(audio_app)
 app.add_typer(runs.app, name="runs")
 app.command("eval")(evals.evaluate)
 app.command()(evals.report)

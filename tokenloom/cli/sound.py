@@ -49,6 +49,15 @@ def speak(
             "voice of the text's language."
         ),
     ] = "auto",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A model that speaks, by name or folder: the same as --voice own:NAME. It says what it has "
+            "learned, as numbers, dates and short commands.",
+        ),
+    ] = None,
     language: Annotated[
         str | None, typer.Option(help="The text's language, as en or zh; without it heard from the text.")
     ] = None,
@@ -67,8 +76,9 @@ def speak(
     import time
 
     from tokenloom.config import new_file
+    from tokenloom.engine.speaker import open_voice
     from tokenloom.sound.say import check_speed, pieces_of, say
-    from tokenloom.sound.voices import choose_voice, open_voice
+    from tokenloom.sound.voices import choose_voice
     from tokenloom.tasks.pictures_out import free
     from tokenloom.tasks.speech_out import check_ending, deliver
     from tokenloom.trust import check_producer
@@ -81,6 +91,10 @@ def speak(
         raise ValueError(f"output: there is no folder {path.parent}")
     check_speed(speed)
     check_producer()
+    if model is not None:
+        if voice != "auto":
+            raise ValueError(f"model: found with --voice {voice}; allowed: one of them")
+        voice = f"own:{model}"
     words = _text(text, file)
     pieces = pieces_of(words)
     name = choose_voice(" ".join(piece.text for piece in pieces), voice, language)

@@ -29,15 +29,47 @@ def data_speech(
     from tokenloom.data.speech import write_speech
     from tokenloom.sound.timed import TimedVoice
 
-    with _bar() as bar:
-        task = bar.add_task("speech", total=n)
+    with bar() as shown:
+        task = shown.add_task("speech", total=n)
         facts = write_speech(
-            out, n, seed, TimedVoice(voice), lambda done, of: bar.update(task, completed=done), overwrite
+            out, n, seed, TimedVoice(voice), lambda done, of: shown.update(task, completed=done), overwrite
         )
     typer.echo(json.dumps({"what": "speech", "folder": str(out), **facts}))
 
 
-def _bar() -> Progress:
+def data_speech_set(
+    folder: Annotated[Path, typer.Argument(help="The folder that `loom data speech` wrote.")] = Path(
+        "speech"
+    ),
+    codec: Annotated[Path, typer.Option("--codec", help="The folder of a codec of sound.")] = Path("codec"),
+    out: Annotated[Path, typer.Option("--output", "-o", help="The folder to write.")] = Path("speech-set"),
+    longest: Annotated[int, typer.Option(help="Ids of a document at most.", min=64)] = 512,
+    seed: Annotated[int, typer.Option(help="Of the order of the documents.")] = 1,
+) -> None:
+    """Say speech in a codec's codes: a tokenizer, a training and a held-out set of a model that speaks.
+
+    Each word's phonemes stand before its codes. The last line of the output is JSON.
+    """
+    from tokenloom.codec.audio_folder import open_audio_codec
+    from tokenloom.data.speech import open_speech
+    from tokenloom.data.speech_set import write_speech_set
+
+    speech, opened = open_speech(folder), open_audio_codec(codec)
+    with bar() as shown:
+        task = shown.add_task("speech set", total=len(speech.utterances))
+        facts = write_speech_set(
+            out,
+            speech,
+            opened,
+            longest=longest,
+            seed=seed,
+            progress=lambda done, of: shown.update(task, completed=done),
+        )
+    typer.echo(json.dumps({"what": "speech set", "folder": str(out), **facts}))
+
+
+def bar() -> Progress:
+    """A bar of counted steps on stderr."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

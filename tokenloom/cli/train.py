@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     import numpy as np
 
+    from tokenloom.train.kinds import Compare
     from tokenloom.train.recipe import Recipe
 
 
@@ -96,7 +97,9 @@ def train(
         Console().print(survey.table())
         survey.check()
         return
-    place, outcome = run(asked, folder, lambda survey: Console(stderr=True).print(survey.table()), _compared)
+    place, outcome = run(
+        asked, folder, lambda survey: Console(stderr=True).print(survey.table()), _comparing(asked)
+    )
     last = ", ".join(f"{k} {v:.4g}" for k, v in outcome.last.items())
     if outcome.finished:
         typer.echo(f"Done: {place} ({outcome.step} steps{'; ' + last if last else ''}).")
@@ -125,10 +128,20 @@ def _check_data_is_made(recipe: Recipe, file: Path) -> None:
             raise ValueError(f"{place} is not there; the head of {file} says how it is made")
 
 
-def _compared(real: np.ndarray, made: np.ndarray) -> dict[str, float]:
-    from tokenloom.evals.pictures import ms_ssim, ssim
+def _comparing(recipe: Recipe) -> Compare:
+    """What a codec's evaluations tell of its works beside their own figures."""
 
-    return {"ssim": float(ssim(real, made).mean()), "ms_ssim": float(ms_ssim(real, made).mean())}
+    def pictures(real: np.ndarray, made: np.ndarray) -> dict[str, float]:
+        from tokenloom.evals.pictures import ms_ssim, ssim
+
+        return {"ssim": float(ssim(real, made).mean()), "ms_ssim": float(ms_ssim(real, made).mean())}
+
+    def sounds(real: np.ndarray, made: np.ndarray) -> dict[str, float]:
+        from tokenloom.evals.sound import mean_stoi
+
+        return {"stoi": mean_stoi(real, made, recipe.audio_codec.rate)}
+
+    return sounds if recipe.objective == "audio-codec" else pictures
 
 
 def _find_rate(recipe: Recipe, steps: int) -> None:

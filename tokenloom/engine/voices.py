@@ -96,7 +96,7 @@ class Voices:
 
         opened: Voice | None = lane.held.get(voice)
         if opened is None:
-            from tokenloom.sound.voices import open_voice
+            from tokenloom.engine.speaker import open_voice
 
             while len(lane.held) >= HELD:
                 del lane.held[next(iter(lane.held))]

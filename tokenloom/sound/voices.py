@@ -1,7 +1,7 @@
 """Voices behind one interface: which there are, which reads a text, and what to get where there is none.
 
-Not the engines themselves (`hibari`, `espeak`, `piper`, `kokoro`) and not sentences (`say`). A voice's name
-is that of the embedded one ("heart"), or ENGINE:NAME for one that the user brought.
+Not the engines themselves (`hibari`, `espeak`, `piper`, `kokoro`, `own`) and not sentences (`say`). A voice's
+name is that of the embedded one ("heart"), or ENGINE:NAME for one that the user brought or trained.
 """
 
 from __future__ import annotations
@@ -65,16 +65,19 @@ def voices_home() -> Path:
 
 def known() -> list[VoiceInfo]:
     """The voices that are here, the embedded one first. Opens none."""
-    from tokenloom.sound import espeak, hibari, kokoro, piper
+    from tokenloom.sound import espeak, hibari, kokoro, own, piper
 
     found: list[VoiceInfo] = []
-    for engine in (hibari, kokoro, piper, espeak):
+    for engine in (hibari, kokoro, piper, espeak, own):
         found += engine.known(voices_home())
     return found
 
 
 def open_voice(name: str) -> Voice:
-    """The voice of a name, or of a piper file's path. NoVoice or ValueError says what is wrong."""
+    """The voice of a name, or of a piper file's path; those of models (own:NAME) engine.speaker opens.
+
+    NoVoice or ValueError says what is wrong.
+    """
     from tokenloom.sound import espeak, hibari, kokoro, piper
 
     engine, _, which = name.partition(":")
