@@ -279,7 +279,11 @@ def test_tasks_of_pictures(shown: Gallery) -> None:
         return shown.http.post(f"{shown.url}/v1/tasks/{name}", json={"fields": fields, **more})
 
     listed = {task["name"]: task for task in shown.http.get(shown.url + "/v1/tasks").json()["data"]}
-    assert [listed[name]["kind"] for name in ("draw", "edit", "restyle")] == ["picture"] * 3
+    assert [listed[name]["kind"] for name in ("draw", "edit", "restyle", "vary")] == ["picture"] * 4
+    assert {field["name"]: field.get("of") for field in listed["vary"]["fields"]} == {
+        "image": None, "style": "codes", "n": None, "guidance": None, "temperature": "codes", "size": None,
+        "seed": None, "negative_prompt": "diffusion", "steps": "diffusion", "strength": "diffusion",
+    }  # fmt: skip
     assert listed["describe"]["kind"] == "caption"
     small = {"size": "256x256", "seed": 7}
     drawn = run("draw", {"prompt": "a red fox", "n": 2, **small}).json()
@@ -290,6 +294,10 @@ def test_tasks_of_pictures(shown: Gallery) -> None:
     )
     assert opened(done.json()["data"][0]["b64_json"]).size == (256, 256)
     assert run("restyle", {"image": url_of(png()), "style": "noto", **small}).status_code == 200
+    others = run("vary", {"image": url_of(png()), "n": 2, **small}).json()["data"]
+    sent = {"image": url_of(png()), "n": 2, **small}
+    varied = shown.http.post(shown.url + "/v1/images/variations", json=sent)
+    assert others == varied.json()["data"], "the task and the route draw the same"
     said = run("describe", {"image": url_of(png())}, lang="zh", publish=True).json()["choices"][0]["message"]
     assert "AI" in said["content"], "published words are labelled"
     for name, fields, param in (
@@ -297,6 +305,8 @@ def test_tasks_of_pictures(shown: Gallery) -> None:
         ("draw", {"prompt": " "}, "fields.prompt"),
         ("edit", {"image": "fox.png", "prompt": "hat"}, "fields.image"),
         ("restyle", {"image": url_of(b"none"), "style": "noto"}, "fields.image"),
+        ("vary", {}, "fields.image"),
+        ("draw", {"prompt": "fox", "steps": 5}, "fields.steps"),
         ("edit", {"image": url_of(png()), "mask": url_of(mask(9, 9)), "prompt": "hat"}, "fields.mask"),
     ):
         answer = run(name, fields)

@@ -186,6 +186,13 @@ async def edited(desk: Desk, http: HttpRequest, body: EditRequest, files: Mappin
 async def variations(desk: Desk, http: HttpRequest) -> Response:
     """Other pictures of what one shows."""
     body, files = await _read(http, VariationRequest)
+    return await varied(desk, http, body, files)
+
+
+async def varied(
+    desk: Desk, http: HttpRequest, body: VariationRequest, files: Mapping[str, bytes]
+) -> Response:
+    """As `variations`, for a body that was read. files: image."""
     model = await desk.models.drawing(body.model)
     artist, fit = model.artist, body.fit or "pad"
     wish, size = wish_of(body, artist)

@@ -22,7 +22,7 @@ from tokenloom.serve.body import Body, checked, read_json
 from tokenloom.serve.desk import Desk
 from tokenloom.serve.errors import ApiError
 from tokenloom.serve.fetch import data_url
-from tokenloom.serve.schema_images import EditRequest
+from tokenloom.serve.schema_images import EditRequest, VariationRequest
 from tokenloom.serve.schema_music import MusicRequest
 
 
@@ -112,9 +112,10 @@ async def _other(desk: Desk, http: HttpRequest, task: tasks.Task, asked: TaskReq
         body["lang"] = asked.lang
         if task.name == "draw":
             return await images.generations(desk, http, body)
-        given = checked(EditRequest, body)
         files: dict[str, bytes] = {n: data_url(body[n], n) for n in ("image", "mask") if n in body}
-        return await images.edited(desk, http, given, files)
+        if task.name == "vary":
+            return await images.varied(desk, http, checked(VariationRequest, body), files)
+        return await images.edited(desk, http, checked(EditRequest, body), files)
     except ApiError as error:
         if error.param in values:
             error.param = f"fields.{error.param}"

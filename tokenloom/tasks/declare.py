@@ -34,9 +34,11 @@ SHAPES: dict[str, tuple[type, ...]] = {
     "min": (int, float),
     "max": (int, float),
     "short": (str,),
+    "of": (str,),
     "choices": (list,),
 }
 """What TOML may hold under a field's key."""
+OF = ("", "codes", "diffusion")
 ROLES: dict[str, tuple[str, ...]] = {
     "complete": ("text",),
     "chat": ("system", "user", "assistant"),
@@ -202,6 +204,8 @@ def _field(where: str, table: Any) -> Field:
         if key in table and type(table[key]) not in kinds:
             allowed = " or ".join(k.__name__ for k in kinds)
             raise BadDeclaration(f"{where}: {key} is {table[key]!r}; allowed is {allowed}")
+    if table.get("of", "") not in OF:
+        raise BadDeclaration(f"{where}: of is {table['of']!r}; allowed are {', '.join(filter(None, OF))}")
     words = {key: _both(where, key, table[key]) for key in ("label", "help")}
     choices = tuple(_choice(where, c) for c in table.get("choices", ()))
     if (table["type"] == "choice") != bool(choices):
@@ -351,6 +355,8 @@ def fields_json(task: Task) -> dict[str, Any]:
         told |= {k: v for k, v in (("min", f.min), ("max", f.max)) if v is not None}
         if f.type == "number":
             told["whole"] = f.whole
+        if f.of:
+            told["of"] = f.of
         fields.append(told)
     return {
         "name": task.name,

@@ -38,6 +38,8 @@ class Field:
     """A number without a fraction."""
     short: str | None = None
     """The option's one-letter form in the terminal, such as -n."""
+    of: str = ""
+    """Of which models it is: "codes" of those that write codes, "diffusion" of those; empty: of all."""
 
     def check(self, value: Any) -> Any:
         """The value as it is used; FieldError when it is not allowed. A file's value is its text,
