@@ -45,7 +45,7 @@ def serve_until_healthy(command: str, cwd: Path) -> None:
     port = free_port()
     with subprocess.Popen([*shlex.split(command), "--port", str(port)], cwd=cwd, env=environment()) as server:
         try:
-            for _ in range(240):
+            for _ in range(720):
                 try:
                     with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
                         assert answer.status == 200
@@ -53,7 +53,7 @@ def serve_until_healthy(command: str, cwd: Path) -> None:
                 except OSError:
                     assert server.poll() is None, f"{command} ended with {server.returncode}"
                     time.sleep(0.25)
-            raise AssertionError(f"{command}: /health did not answer in 60 s")
+            raise AssertionError(f"{command}: /health did not answer in 180 s")
         finally:
             server.send_signal(signal.SIGINT)
             server.wait(30)
@@ -117,7 +117,7 @@ def run_against_server(code: str, cwd: Path) -> None:
     port = free_port()
     with subprocess.Popen(["loom", "serve", "--port", str(port)], cwd=cwd, env=environment()) as server:
         try:
-            deadline = time.monotonic() + 90
+            deadline = time.monotonic() + 180
             while time.monotonic() < deadline:
                 try:
                     urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close()

@@ -41,7 +41,7 @@ def load(host: Host, name: str, **behaviour: object) -> ModelInfo | str:
     """Waits for the load; the model or the error."""
     told: list[ModelInfo | str | None] = []
     host.load(Source(name, path(**behaviour)), lambda info, error: told.append(info or error))
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while not told and time.monotonic() < until:
         assert host.step() == []
         time.sleep(0.001)
@@ -55,7 +55,7 @@ def ask(name: str = "r", model: str = "a", **more: object) -> Request:
     return Request(name, model, **fields)  # type: ignore[arg-type]
 
 
-def drain(host: Host, within_s: float = 10.0) -> list[Delta]:
+def drain(host: Host, within_s: float = 60.0) -> list[Delta]:
     found: list[Delta] = []
     until = time.monotonic() + within_s
     while (host.busy or host.loading) and time.monotonic() < until:
@@ -154,10 +154,9 @@ def test_a_busy_model_is_never_let_go(host: Host) -> None:
     host.submit(ask("s", "b", max_tokens=10**6))
     told: list[str | None] = []
     host.load(Source("c", path()), lambda info, error: told.append(error))
-    for _ in range(1000):
+    until = time.monotonic() + 60
+    while not told and time.monotonic() < until:
         host.step()
-        if told:
-            break
         time.sleep(0.001)
     assert "in use or reserved by a" in str(told[0])
     assert state(host, "a") == state(host, "b") == "ready"
@@ -274,7 +273,7 @@ def test_unloading_ends_requests_and_forgets(host: Host) -> None:
 def test_unloading_while_it_loads(host: Host) -> None:
     told: list[str | None] = []
     host.load(Source("a", path(load_s=1.5)), lambda info, error: told.append(error))
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while host.memory_used == 0 and time.monotonic() < until:
         host.step()
     assert host.unload("a")

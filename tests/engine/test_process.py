@@ -45,11 +45,11 @@ class Answer:
             self._done.set()
 
     def begun(self) -> Answer:
-        assert self._news.wait(20)
+        assert self._news.wait(60)
         return self
 
     def end(self) -> Delta:
-        assert self._done.wait(20)
+        assert self._done.wait(60)
         return self.deltas[-1]
 
     @property
@@ -86,7 +86,7 @@ def pid_of(engine: EngineProcess) -> int:
     return pid
 
 
-def wait_for(what: Callable[[], bool], within_s: float = 20) -> None:
+def wait_for(what: Callable[[], bool], within_s: float = 60) -> None:
     until = time.monotonic() + within_s
     while not what():
         assert time.monotonic() < until
@@ -254,7 +254,7 @@ def test_a_request_may_come_at_the_moment_of_death(loaded: EngineProcess) -> Non
     os.kill(pid_of(loaded), signal.SIGKILL)
     started = time.monotonic()
     answers = [submit(loaded, ask(str(i))) for i in range(20)]
-    assert time.monotonic() - started < 5.0
+    assert time.monotonic() - started < 30.0
     for answer in answers:
         assert answer.end().finish in ("length", "error")
 
@@ -322,7 +322,7 @@ def test_the_child_ends_with_its_parent(how: str) -> None:
     if how != "ends":
         assert not gone(child)
         parent.kill()
-    parent.wait(20)
+    parent.wait(60)
     parent.stdout.close()
     wait_for(lambda: gone(child))
 

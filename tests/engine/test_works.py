@@ -35,7 +35,7 @@ def engine() -> Iterator[EngineProcess]:
         yield engine
 
 
-def drain(host: Host, within_s: float = 10.0) -> list[Delta]:
+def drain(host: Host, within_s: float = 60.0) -> list[Delta]:
     found: list[Delta] = []
     until = time.monotonic() + within_s
     while (host.busy or host.loading) and time.monotonic() < until:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -36,7 +37,7 @@ class Seer:
             self._of[text] = self._of[picture.tobytes()] = row / np.linalg.norm(row)
 
     def _rows(self, things: Sequence[object]) -> np.ndarray:
-        other = np.random.default_rng(abs(hash(str(things[:1]))) % 2**32)
+        other = np.random.default_rng(zlib.crc32(repr(things[:1]).encode()))
         found = [self._of.get(thing) for thing in things]
         rows = [other.standard_normal(64) if row is None else row for row in found]
         return np.stack([row / np.linalg.norm(row) for row in rows]).astype(np.float32)

@@ -139,8 +139,8 @@ class FakeEngine:
     def open(self) -> int:
         return len(self._jobs)
 
-    def idle(self, within_s: float = 5.0) -> bool:
-        """Waits until nothing is open."""
+    def idle(self, within_s: float = 60.0) -> bool:
+        """Waits until nothing is open, at most so long: on a busy machine news takes its time."""
         until = time.monotonic() + within_s
         while self.open and time.monotonic() < until:
             time.sleep(0.01)

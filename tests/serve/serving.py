@@ -126,7 +126,7 @@ def _serving(model_folder: Path) -> Iterator[Serve]:
             url = stack.enter_context(running(app))
             while wait and app.state.desk.models.starting:
                 time.sleep(0.01)
-            client = stack.enter_context(httpx.Client(timeout=30, trust_env=False))
+            client = stack.enter_context(httpx.Client(timeout=60, trust_env=False))
             return Served(url, engine, app, client)
 
         yield start

@@ -287,7 +287,7 @@ def test_a_full_queue(serve: Serve) -> None:
     asked = {"model": "tiny", "prompt": ["a", "b", "c"]}
     assert served.post("/v1/completions", asked).status_code == 400
     hang = {"model": "tiny", "prompt": ["HANG", "HANG"], "stream": True}
-    with served.client.stream("POST", served.url + "/v1/completions", json=hang, timeout=20) as waiting:
+    with served.client.stream("POST", served.url + "/v1/completions", json=hang, timeout=60) as waiting:
         assert waiting.status_code == 200
         answer = served.post(CHAT, body())
         assert answer.status_code == 429

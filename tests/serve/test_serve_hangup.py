@@ -32,7 +32,7 @@ def test_a_client_that_leaves_frees_its_slot(serve: Serve, stream: bool, text: s
             await asyncio.wait({asked})
 
     asyncio.run(leave())
-    assert served.engine.idle(2), "the engine still works for a client that is gone"
+    assert served.engine.idle(), "the engine still works for a client that is gone"
     assert len(served.engine.aborted) == 1
 
 
@@ -42,7 +42,7 @@ def test_leaving_after_some_of_the_stream(serve: Serve) -> None:
         for number, _ in enumerate(answer.iter_lines()):
             if number == 20:
                 break
-    assert served.engine.idle(2)
+    assert served.engine.idle()
 
 
 def test_a_waiting_stream_is_kept_company(serve: Serve) -> None:
@@ -54,7 +54,7 @@ def test_a_waiting_stream_is_kept_company(serve: Serve) -> None:
             if len(lines) == 6:
                 break
     assert lines == [": waiting", ""] * 3
-    assert served.engine.idle(2)
+    assert served.engine.idle()
 
 
 def test_64_clients_a_third_hang_up(serve: Serve) -> None:
@@ -98,7 +98,7 @@ def test_64_clients_a_third_hang_up(serve: Serve) -> None:
                 await asyncio.gather(*(one(client, number) for number in range(64)))
 
     asyncio.run(crowd())
-    assert served.engine.idle(5)
+    assert served.engine.idle()
     assert served.app.state.desk.queue.taken == 0
 
 

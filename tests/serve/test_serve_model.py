@@ -157,7 +157,7 @@ def test_long_answers_of_clients_that_left_stop(url: str, client: openai.OpenAI)
         for number, _ in enumerate(answer.iter_lines()):
             if number > 8:
                 break
-    for _ in range(50):
+    for _ in range(600):
         figures = httpx.get(url + "/metrics").text
         if 'figure="requests",model="smollm2"} 0.0' in figures:
             break

@@ -39,12 +39,24 @@ def program(folder: Path, grace_s: float) -> Iterator[tuple[subprocess.Popen[str
         assert process.stdout is not None
         line = process.stdout.readline()
         url = next(word for word in line.split() if word.startswith("http://127.0.0.1:"))
-        while httpx.get(url + "/health").status_code != 200:
+        while httpx.get(url + "/health", timeout=60).status_code != 200:
             time.sleep(0.05)
         yield process, url
     finally:
         process.kill()
         process.wait()
+
+
+def turns_away(url: str, within_s: float = 60.0) -> bool:
+    """Whether nobody new is let in any more, soon."""
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        try:
+            httpx.get(url + "/health", timeout=60)
+        except httpx.TransportError:
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def ask(text: str) -> dict[str, object]:
@@ -58,21 +70,21 @@ def test_sigterm_lets_an_answer_finish(model_folder: Path) -> None:
         begun = threading.Event()
 
         def read() -> None:
-            with httpx.stream("POST", url + "/v1/chat/completions", json=ask(f"SAY({text})YAS")) as answer:
+            with httpx.stream(
+                "POST", url + "/v1/chat/completions", json=ask(f"SAY({text})YAS"), timeout=60
+            ) as answer:
                 for line in answer.iter_lines():
                     said.append(line)
                     begun.set()
 
         reader = threading.Thread(target=read)
         reader.start()
-        assert begun.wait(10)
+        assert begun.wait(60)
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        with pytest.raises(httpx.ConnectError):
-            httpx.get(url + "/health")
-        reader.join(20)
+        assert turns_away(url)
+        reader.join(60)
         assert "data: [DONE]" in said
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=60)
         assert process.returncode == 0
         assert "closed 0" in out
 
@@ -80,11 +92,11 @@ def test_sigterm_lets_an_answer_finish(model_folder: Path) -> None:
 @pytest.mark.slow
 def test_sigterm_waits_no_longer_than_the_grace(model_folder: Path) -> None:
     with program(model_folder, grace_s=1) as (process, url):
-        with httpx.stream("POST", url + "/v1/chat/completions", json=ask("HANG"), timeout=30) as answer:
+        with httpx.stream("POST", url + "/v1/chat/completions", json=ask("HANG"), timeout=60) as answer:
             process.send_signal(signal.SIGTERM)
             with pytest.raises(httpx.RemoteProtocolError):
                 answer.read()
-        out, _ = process.communicate(timeout=20)
+        out, _ = process.communicate(timeout=60)
         assert process.returncode == 0
         assert "closed 0" in out
 

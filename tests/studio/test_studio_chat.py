@@ -24,7 +24,7 @@ def settings(eyes: Eyes) -> Any:
     return eyes.page.get_by_role("dialog", name="Settings of this chat")
 
 
-def until(met: Callable[[], bool], seconds: float = 5.0) -> None:
+def until(met: Callable[[], bool], seconds: float = 30.0) -> None:
     """Waits for what Playwright has no matcher for; its own wait needs eval, which the page refuses."""
     end = time.monotonic() + seconds
     while not met():
