@@ -28,6 +28,8 @@ SPAN = 30
 """Frames of one comparison: 384 ms."""
 QUIET_DB = 40.0
 """Frames so far below the loudest are left out."""
+SILENT_DB = -100.0
+"""A frame below this is silent, whatever the loudest is."""
 CLIP = 1 + 10 ** (15 / 20)
 """The made sound counts as at most so many times as loud as the real one: beta = -15 dB."""
 _APART = re.compile(r"[^\w'.%$:]+|(?<!\d)[.:]|[.:](?!\d)")
@@ -72,7 +74,7 @@ def _loud(
         return real[:0], made[:0]
     parts = [_frames(x) for x in (real, made)]
     energy = 20 * np.log10(np.linalg.norm(parts[0], axis=1) + np.finfo(np.float64).eps)
-    heard = energy > energy.max() - QUIET_DB
+    heard = energy > max(energy.max() - QUIET_DB, SILENT_DB)
     return _laid(parts[0][heard]), _laid(parts[1][heard])
 
 
