@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,10 @@ def easel(wire: Wire) -> Wire:
     wire.models = ["smollm2", "painter"]
     wire.cards = {"painter": {"kind": "picture", "chat": False}, "smollm2": {"kind": "text", "chat": True}}
     known = tasks()
-    wire.tasks = [TASK, *[fields_json(known[name]) for name in ("draw", "edit", "restyle", "describe")]]
+    wire.tasks = [
+        TASK,
+        *[fields_json(known[name]) for name in ("draw", "edit", "restyle", "vary", "describe")],
+    ]
     return wire
 
 
@@ -83,7 +87,7 @@ def test_pictures_fill_in_as_they_are_drawn(easel: Wire, look: Look) -> None:
     assert path == "/v1/images/generations"
     sent = {"model": "painter", "prompt": "a red fox", "style": "noto", "n": 4, "guidance": 2.5, "seed": 7}
     assert sent.items() <= body.items()
-    assert (body["stream"], body["partial_images"], body["label"], body["lang"]) == (True, 12, "hidden", "en")
+    assert (body["stream"], body["partial_images"], body["label"], body["lang"]) == (True, 12, "both", "en")
     assert "temperature" not in body
 
 
@@ -110,6 +114,8 @@ def test_more_settings_and_candidates_which_show_nothing_early(easel: Wire, look
 
 def test_what_is_saved_is_the_file_with_the_words_on_it(easel: Wire, look: Look, tmp_path: Path) -> None:
     page = look("/#/draw").page
+    page.get_by_text("More settings").click()
+    page.get_by_label("Size").select_option("512x512")
     work = drawn(page, "一只狐狸")
     for n in (2, 3):
         with page.expect_download() as waiting:
@@ -121,6 +127,84 @@ def test_what_is_saved_is_the_file_with_the_words_on_it(easel: Wire, look: Look,
     assert len(easel.sent) == 2, "the second file was there already"
     assert {"seed": 41, "label": "visible", "n": 4, "prompt": "一只狐狸"}.items() <= easel.last.items()
     assert not {"stream", "partial_images"} & easel.last.keys()
+
+
+def test_a_file_that_came_along_is_saved_without_asking_again(
+    easel: Wire, look: Look, tmp_path: Path
+) -> None:
+    page = look("/#/draw").page
+    words, plain = painted(1, 512, True), painted(1)
+    event = {
+        "b64_json": as_base64(words),
+        "plain_b64_json": as_base64(plain),
+        "index": 0,
+        "output_format": "png",
+    }
+    text = f"event: image_generation.completed\ndata: {json.dumps(event)}\n\ndata: [DONE]\n\n"
+    asked: list[str] = []
+
+    def answer(route: Any) -> None:
+        asked.append(route.request.post_data)
+        route.fulfill(content_type="text/event-stream", headers={"x-tokenloom-seed": "41"}, body=text)
+
+    page.route("**/v1/images/generations", answer)
+    page.get_by_label("Pictures", exact=True).fill("1")
+    work = drawn(page)
+    assert work.locator("img").evaluate("img => img.naturalWidth") == 64, (
+        "the page says it in words beside the picture"
+    )
+    with page.expect_download() as waiting:
+        work.get_by_role("button", name="Save picture 1").click()
+    waiting.value.save_as(tmp_path / "1.png")
+    assert (tmp_path / "1.png").read_bytes() == words
+    assert len(asked) == 1
+    assert json.loads(asked[0])["label"] == "both"
+
+
+def test_a_diffusion_model_has_fields_of_its_own(easel: Wire, look: Look) -> None:
+    easel.models += ["sd"]
+    easel.cards["sd"] = {
+        "kind": "picture",
+        "styles": [],
+        "modalities": {"input": ["image"], "output": ["image"]},
+    }
+    easel.cards["painter"]["styles"] = ["fluent"]
+    page = look("/#/draw").page
+    page.get_by_text("More settings").click()
+    expect(page.get_by_label("Candidates")).to_be_visible()
+    expect(page.get_by_label("Steps")).to_have_count(0)
+    page.get_by_role("radio", name="Describe", exact=True).check(force=True)
+    page.get_by_label("Model").select_option("sd")
+    expect(page.get_by_role("radio", name="Draw", exact=True)).to_be_checked()
+    expect(page.get_by_role("radio", name="Describe", exact=True)).to_have_count(0)
+    page.get_by_text("More settings").click()
+    for name in ("Candidates", "Temperature", "Style"):
+        expect(page.get_by_label(name, exact=True)).to_have_count(0)
+    page.get_by_label("Steps").fill("20")
+    page.get_by_label("Not to be seen").fill("rain")
+    page.get_by_label("Size").select_option("768x512")
+    drawn(page)
+    assert {
+        "model": "sd",
+        "steps": 20,
+        "negative_prompt": "rain",
+        "size": "768x512",
+    }.items() <= easel.last.items()
+    page.get_by_role("button", name="Change the style of picture 1").click()
+    page.get_by_label("Style", exact=True).fill("watercolour")
+    page.get_by_text("More settings").click()
+    page.get_by_label("Strength").fill("0.6")
+    page.get_by_role("button", name="Change the style", exact=True).click()
+    expect(page.get_by_role("slider", name="Before and after").first).to_be_visible()
+    assert {"style": "watercolour", "strength": "0.6"}.items() <= easel.last.items()
+    page.get_by_role("article").last.get_by_role("button", name="Edit a part of picture 1").click()
+    page.get_by_label("Prompt").fill("a fox in snow")
+    page.get_by_role("button", name="Edit a part", exact=True).click()
+    expect(page.get_by_role("article")).to_have_count(3)
+    expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
+    assert (easel.sent[-1][0], "mask" in easel.last) == ("/v1/images/edits", False), (
+        "nothing is marked: the whole"
+    )
 
 
 def test_a_mask_is_painted_undone_and_sent_at_the_pictures_size(easel: Wire, look: Look) -> None:

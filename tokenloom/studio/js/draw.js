@@ -19,7 +19,7 @@ import { newId } from "./store.js";
  * @property {string} [url] of what is to be seen of it so far
  * @property {boolean} whole
  * @property {Blob} [plain] with the hidden label alone, to be shown beside the words and worked on
- * @property {Blob} [file] with the words on it, to be handed on; made when it is first saved
+ * @property {Blob} [file] with the words on it, to be handed on; where it did not come along, made when it is first saved
  *
  * @typedef {object} Work what was asked for once, and what came of it
  * @property {string} id
@@ -61,17 +61,40 @@ export const painter = computed(
   () => painters.value.find((one) => one.id === preferred.value) ?? painters.value[0] ?? null,
 );
 
+/** Whether it paints by diffusion: such a model has no styles of its own, and other fields. */
+const diffuses = computed(() => painter.value?.styles?.length === 0);
+/** Width and height of what a diffusion model may draw; models that write codes draw squares. */
+const SHAPES = ["512x512", "768x512", "512x768", "768x768", "1024x1024", "1344x768", "768x1344"].map((value) => ({
+  value,
+  label: { en: value.replace("x", " x "), zh: value.replace("x", " x ") },
+}));
+
 /** @param {string} name of a picture model */
 export function choosePainter(name) {
-  preferred.value = name;
+  batch(() => {
+    preferred.value = name;
+    if (fieldsOf(mode.value).length === 0) mode.value = "draw";
+  });
   keep(PAINTER, name);
 }
 
-/** The declared fields of a mode. A variation takes those of a drawing but for the words. */
+/**
+ * The fields of a mode that the chosen model takes, as they are declared; none where it cannot do it. The picture of a
+ * variation has its own place in the form.
+ */
 export function fieldsOf(which) {
-  if (which !== "vary") return pictureTasks.value.get(which)?.fields ?? [];
-  const fields = pictureTasks.value.get("draw")?.fields ?? [];
-  return fields.filter((field) => field.name !== "prompt" && field.name !== "best_of");
+  const kind = diffuses.value ? "diffusion" : "codes";
+  const declared = pictureTasks.value.get(which)?.fields ?? [];
+  const fields = declared.filter((field) => !field.of || field.of === kind);
+  if (which === "vary") return fields.filter((field) => field.name !== "image");
+  if (!diffuses.value) return fields;
+  return which === "describe" ? [] : fields.filter((field) => field.name !== "mask").map(ofDiffusion);
+}
+
+/** A diffusion model takes any words for a style, and other shapes than squares. */
+function ofDiffusion(field) {
+  if (field.name === "style") return { ...field, type: "text", choices: undefined };
+  return field.name === "size" ? { ...field, choices: SHAPES } : field;
 }
 
 /** @param {Mode} which @param {string} name @param {string} value */
@@ -165,8 +188,9 @@ function shown(work, event) {
       pictures[at] = { ...pictures[at], url: `data:${type};base64,${one.b64_json}` };
       continue;
     }
-    const plain = fromBase64(one.b64_json, type);
-    pictures[at] = { ...pictures[at], url: URL.createObjectURL(plain), whole: true, plain };
+    const plain = fromBase64(one.plain_b64_json ?? one.b64_json, type);
+    const file = one.plain_b64_json && fromBase64(one.b64_json, type);
+    pictures[at] = { ...pictures[at], url: URL.createObjectURL(plain), whole: true, plain, file };
   }
   return { ...work, pictures };
 }
@@ -201,7 +225,7 @@ export async function perform(asked, tongue) {
   works.value = [work, ...works.value];
   spoken.value = t(which === "describe" ? "draw.waiting" : "draw.live.begun");
   if (which === "describe") await describe(work);
-  else if (which === "edit") await draw({ ...work, mask: await maskOf(work.source, work.strokes) });
+  else if (work.strokes?.length) await draw({ ...work, mask: await maskOf(work.source, work.strokes) });
   else await draw(work);
 }
 
@@ -215,7 +239,7 @@ async function draw(work) {
   // Where candidates are compared none is under way that can be shown.
   const compared = Number(work.asked.best_of ?? 1) > 1;
   const early = compared ? {} : { partial_images: partials(pictures.length) };
-  const [path, body] = request(work, { label: "hidden", stream: true, ...early });
+  const [path, body] = request(work, { label: "both", stream: true, ...early });
   let seed;
   let finish = "done";
   let error;
@@ -237,8 +261,8 @@ async function draw(work) {
 }
 
 /**
- * The file of a picture as it is handed on: the server writes the label's words onto it. It is asked for the same
- * pictures again, for the same seed draws the same.
+ * The file of a picture as it is handed on: the server writes the label's words onto it. Where it came without one, as
+ * from another server, the same pictures are asked for again, for the same seed draws the same.
  * @param {Work} work @param {Picture} picture
  * @returns {Promise<Blob>} throws ApiError
  */
