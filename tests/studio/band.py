@@ -1,5 +1,6 @@
-"""A whole server for the pages of sound: a composer of random weights, a voice of tones, a recogniser that hears one
-sentence. Plain functions; the server is real, its engine is as well but for the voice and the recogniser."""
+"""A whole server for the pages of sound: a composer of random weights, a voice of tones, a recogniser that
+hears one sentence. The server is real, and its engine is as well but for the voice and the recogniser.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +62,7 @@ def _hush(ident: str) -> None:
 
 @contextmanager
 def band(place: Path) -> Iterator[tuple[str, Band]]:
-    """(address, engine) of the server while it runs. No voice but `heart`; no recogniser unless `listening`."""
+    """(address, engine) of the server while it runs. It has the voice `heart`, and no recogniser."""
     import torch
     from fake_engine import Place
     from serving import running
@@ -71,6 +72,7 @@ def band(place: Path) -> Iterator[tuple[str, Band]]:
     engine = Band(threads=1)
     with pytest.MonkeyPatch.context() as patch:
         info = voices.VoiceInfo("heart", "hibari", ("en",), "Apache-2.0")
+        patch.setenv("TOKENLOOM_HOME", str(place))
         patch.setattr(voices, "known", lambda: [info])
         patch.setattr(recognise, "recogniser_folder", nobody)
         find: Callable[[str], Any] = lambda name: Place(name, folder)  # noqa: E731

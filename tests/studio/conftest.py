@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from band import Band, band
 from studio_server import Eyes, Wire, serve
 
 
@@ -34,10 +35,18 @@ def browser() -> Iterator[Any]:
     if path is None:
         pytest.skip("no Chromium on this machine")
     args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    args += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=path, args=args)
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Band]]:
+    """(address, engine) of a real server that composes, speaks and listens."""
+    with band(tmp_path_factory.mktemp("band")) as running:
+        yield running
 
 
 @pytest.fixture
@@ -45,8 +54,9 @@ def look(browser: Any, wire: Wire) -> Iterator[Callable[..., Eyes]]:
     """Opens the page; at the end no console error, no refused resource, no other host may have shown up."""
     with contextlib.ExitStack() as stack:
         seen: list[Eyes] = []
+        homes: set[str] = set()
 
-        def open_page(path: str = "/", calm: bool = True, **options: Any) -> Eyes:
+        def open_page(path: str = "/", calm: bool = True, base: str = wire.base, **options: Any) -> Eyes:
             settings: dict[str, Any] = {
                 "locale": "en-GB",
                 "viewport": {"width": 1280, "height": 800},
@@ -61,11 +71,12 @@ def look(browser: Any, wire: Wire) -> Iterator[Callable[..., Eyes]]:
             page.on("pageerror", lambda error: eyes.complaints.append(str(error)))
             page.on("request", lambda request: eyes.hosts.add(request.url.split("/")[2]))
             seen.append(eyes)
-            page.goto(wire.base + path, timeout=60_000)
+            homes.add(base.split("/")[2])
+            page.goto(base + path, timeout=60_000)
             page.locator(".model select, .task .model:not(:empty), dialog[open] input").first.wait_for()
             return eyes
 
         yield open_page
         for eyes in seen:
             assert eyes.complaints == []
-            assert {host for host in eyes.hosts if host} <= {wire.base.split("/")[2]}
+            assert {host for host in eyes.hosts if host} <= homes

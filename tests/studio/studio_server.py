@@ -20,7 +20,8 @@ from typing import Any
 STUDIO = Path(__file__).parents[2] / "tokenloom" / "studio"
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-    "media-src 'self' blob:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "media-src 'self' blob:; connect-src 'self'; font-src 'self'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 Step = tuple[str, Any]
 TASK = {
@@ -299,3 +300,27 @@ class Eyes:
     def answer(self, at: int = -1) -> Any:
         found = self.page.locator(".turn.answer")
         return found.last if at < 0 else found.nth(at)
+
+
+NAME = """c => {
+  const labels = [...(c.labels ?? [])].map((one) => one.textContent).join("");
+  return Boolean((c.getAttribute("aria-label") || labels || c.textContent || "").trim());
+}"""
+
+
+def check_names(page: Any) -> None:
+    """Every control has a name, every id is there once, and what describes something is there."""
+    for control in page.locator("button, a[href], input, select, textarea, summary, canvas").all():
+        assert control.evaluate(NAME), control.evaluate("c => c.outerHTML")
+    ids = page.locator("[id]").evaluate_all("all => all.map(one => one.id)")
+    assert len(ids) == len(set(ids))
+    for described in page.locator("[aria-describedby]").all():
+        for each in (described.get_attribute("aria-describedby") or "").split():
+            assert page.locator(f"[id='{each}']").count() == 1
+    assert page.locator("img:not([alt])").count() == 0
+
+
+def overflow(page: Any) -> int:
+    """Pixels by which the page, or what scrolls in it, is wider than the screen."""
+    return int(page.evaluate("Math.max(document.documentElement.scrollWidth - innerWidth, "
+                             "document.querySelector('.task-in').scrollWidth - innerWidth)"))  # fmt: skip

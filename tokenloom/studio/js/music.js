@@ -135,7 +135,10 @@ export async function openScore(file) {
 export const goOn = (piece, bars) => edit(piece, "continue", { task: "continue", bars });
 
 /** Writes the marked bars anew. @param {Piece} piece */
-export const infill = (piece) => edit(piece, "infill", { infill: piece.selected.join("-") });
+export async function infill({ id }) {
+  const piece = pieces.value.find((one) => one.id === id);
+  if (piece?.selected) await edit(piece, "infill", { infill: piece.selected.join("-") });
+}
 
 /** Puts chords and a bass under it, by rules. @param {Piece} piece */
 export const harmonise = (piece) => edit(piece, "harmonise", { task: "harmonise" });

@@ -158,32 +158,35 @@ const MOST = 64;
 function Acts({ piece, version }) {
   const id = useId();
   const [more, setMore] = useState("8");
+  const [draft, setDraft] = useState(null); // bars as they are being typed
   const busy = Boolean(underWay.value);
   const { selected } = piece;
   const bars = version.tune?.bars;
   const [least, most] = bars ? [bars[0].number, bars.at(-1).number] : [0, 9999];
   const count = Number(more);
   const able = Number.isInteger(count) && count >= 1 && count <= MOST;
-  const bar = (place, value) => {
-    const at = Math.round(Number(value));
-    if (value.trim() === "" || !Number.isFinite(at)) return;
-    const fits = Math.min(most, Math.max(least, at));
-    const [from, to] = selected ?? [fits, fits];
-    select(piece, place === 0 ? [fits, Math.max(fits, to)] : [Math.min(from, fits), fits]);
+  const texts = draft ?? selected?.map(String) ?? ["", ""];
+  const commit = () => {
+    if (!draft) return;
+    const found = draft.filter((text) => /^\s*\d+\s*$/.test(text)).map((text) => Math.min(most, Math.max(least, Number(text))));
+    setDraft(null);
+    select(piece, found.length > 0 ? [found[0], found.at(-1)] : null);
   };
+  const leave = (event) => event.currentTarget.contains(event.relatedTarget) || commit();
   const box = (place) => html`<input
     type="text"
     inputmode="numeric"
     autocomplete="off"
     aria-label=${t(place === 0 ? "compose.from" : "compose.to")}
-    value=${selected ? selected[place] : ""}
+    value=${texts[place]}
     placeholder="–"
-    onChange=${(event) => bar(place, event.target.value)}
+    onInput=${(event) => setDraft(texts.with(place, event.target.value))}
+    onKeyDown=${(event) => event.key === "Enter" && commit()}
   />`;
   return html`<div class="tune-acts" role="group" aria-label=${t("compose.acts")}>
     <div class="tune-act">
-      <span class="field">${t("compose.infill.bars")} ${box(0)} – ${box(1)}</span>
-      <button type="button" disabled=${busy || !selected} aria-describedby=${`${id}-mark`} onClick=${() => infill(piece)}>
+      <span class="field" onFocusOut=${leave}>${t("compose.infill.bars")} ${box(0)} – ${box(1)}</span>
+      <button type="button" disabled=${busy || !(selected || draft)} aria-describedby=${`${id}-mark`} onClick=${() => infill(piece)}>
         <${Icon} name="edit" />${t("compose.infill")}
       </button>
     </div>
