@@ -26,6 +26,7 @@ from tokenloom.tasks.artist import (
     restyle,
     vary,
 )
+from tokenloom.tasks.picture_wish import Wish
 from tokenloom.tasks.pictures import (
     Decode,
     Described,
@@ -34,7 +35,6 @@ from tokenloom.tasks.pictures import (
     Judge,
     Need,
     Road,
-    Wish,
     Write,
     walk,
 )

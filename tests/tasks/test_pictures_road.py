@@ -9,16 +9,14 @@ import numpy as np
 import pytest
 from tiny_painter import PLACES, SIZE, tiny_painter
 
+from tokenloom.tasks.picture_early import Partial, blank
+from tokenloom.tasks.picture_wish import PictureError, Wish
 from tokenloom.tasks.pictures import (
     Decode,
     Encode,
     Judge,
     Painter,
-    Partial,
-    PictureError,
-    Wish,
     Write,
-    blank,
     describe,
     draw,
     edit,

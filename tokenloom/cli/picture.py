@@ -262,7 +262,7 @@ def _wish(
     strength: float | None = None,
 ) -> dict[str, Any]:
     """The options as api_pictures takes them, checked before anything loads."""
-    from tokenloom.tasks.pictures import Wish
+    from tokenloom.tasks.picture_wish import Wish
 
     wish = {"n": n, "seed": seed, "best_of": best_of, "guidance": guidance}
     wish |= {"temperature": temperature, "top_k": top_k, "steps": steps, "strength": strength}
@@ -289,7 +289,7 @@ def _side(shape: tuple[int, int] | None) -> int:
 
 def _own(model: str, shape: tuple[int, int] | None, style: str | None) -> dict[str, Any]:
     """The size as a diffusion model takes it. ValueError for a size or style that another has not."""
-    from tokenloom.tasks.pictures import check_style
+    from tokenloom.tasks.picture_wish import check_style
     from tokenloom.tasks.pictures_out import check_size
 
     if _diffuses(model):

@@ -38,7 +38,8 @@ from tokenloom.serve.schema_images import (
 from tokenloom.serve.walking import Done, Partials, arrive, named, walk
 from tokenloom.tasks import artist as roads
 from tokenloom.tasks.artist import Artist, Diffuser
-from tokenloom.tasks.pictures import Drawn, Painter, Road, Wish, check_style
+from tokenloom.tasks.picture_wish import Wish, check_style
+from tokenloom.tasks.pictures import Drawn, Painter, Road
 from tokenloom.tasks.pictures_in import (
     MAX_BYTES,
     BadPicture,

@@ -22,7 +22,8 @@ from tokenloom.serve.errors import ApiError, bad_request
 from tokenloom.serve.models import Drawing, Loaded
 from tokenloom.serve.writing import written
 from tokenloom.tasks.artist import Artist
-from tokenloom.tasks.pictures import Decode, Encode, Judge, Need, Painter, Partial, Road, Write, blank
+from tokenloom.tasks.picture_early import Partial, blank
+from tokenloom.tasks.pictures import Decode, Encode, Judge, Need, Painter, Road, Write
 from tokenloom.tasks.pictures_out import veil
 
 

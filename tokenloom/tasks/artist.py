@@ -17,7 +17,8 @@ import numpy as np
 from tokenloom.engine.diffusion import Paint, Painted
 from tokenloom.hub.pipeline import has_pipeline, read_pipeline
 from tokenloom.tasks import pictures
-from tokenloom.tasks.pictures import Described, Drawn, Painter, PictureError, Road, Wish
+from tokenloom.tasks.picture_wish import PictureError, Wish
+from tokenloom.tasks.pictures import Described, Drawn, Painter, Road
 
 SIDES = (64, 2048)
 """Pixels along a side of what a diffusion model draws; the least (but for what it learned) and the most."""

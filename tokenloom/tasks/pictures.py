@@ -11,8 +11,6 @@ Not the layouts in which a model is asked (tokens.image) and not files (tasks.pi
 from __future__ import annotations
 
 import dataclasses
-import math
-import secrets
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,22 +24,14 @@ from tokenloom.engine.diffusion import Paint
 from tokenloom.engine.request import Request, Sampling
 from tokenloom.hub.card import CODEC, JUDGE, has_codec
 from tokenloom.hub.sampling import recommended
-from tokenloom.tokens.image import IMAGE, LANGUAGES, STYLES, Ask, PictureTokens, codec_shape, masked_codes
+from tokenloom.tasks.picture_wish import PictureError, Wish, check_number, check_style, check_whole
+from tokenloom.tokens.image import LANGUAGES, STYLES, Ask, PictureTokens, codec_shape, masked_codes
 from tokenloom.weights.tokenizer_files import json_object
 
-MAX_N = 64
-MAX_CANDIDATES = 256
-MAX_GUIDANCE = 20.0
-MAX_STEPS = 500
 GUIDANCE = 2.5
 """Where a model's generation_config.json states no guidance_scale."""
-SEEDS = 2**63
 
 T = TypeVar("T")
-
-
-class PictureError(ValueError):
-    """A wish that no picture can be made of; the message names the field, what was found, what is allowed."""
 
 
 @dataclass(frozen=True)
@@ -81,63 +71,6 @@ class Painter:
     def depth(self) -> int:
         """Codes of one place."""
         return self.tokens.per_picture // self.places
-
-
-@dataclass(frozen=True)
-class Wish:
-    """How pictures are to be drawn, whatever they show. None: as the model's makers recommend."""
-
-    n: int = 1
-    seed: int | None = None
-    """The same seed gives the same pictures; None draws one."""
-    best_of: int = 1
-    """The judge chooses each picture out of so many."""
-    guidance: float | None = None
-    """How strongly the words hold; 1 = no more than the model learned."""
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    negative: str = ""
-    """What shall not be seen. This and all that follow are a diffusion model's alone (tasks.artist)."""
-    steps: int | None = None
-    strength: float | None = None
-    """How far from a given picture, above 0 to 1."""
-    size: tuple[int, int] | None = None
-    """Width and height in pixels."""
-
-    def __post_init__(self) -> None:
-        _whole("n", self.n, 1, MAX_N)
-        _whole("best_of", self.best_of, 1, MAX_CANDIDATES // self.n)
-        _number("guidance", self.guidance, 0.0, MAX_GUIDANCE)
-        _number("temperature", self.temperature, 0.0, 2.0)
-        _number("top_p", self.top_p, 0.0, 1.0)
-        if self.top_p == 0:
-            raise PictureError("top_p: found 0; allowed: above 0, to 1")
-        if self.top_k is not None:
-            _whole("top_k", self.top_k, 0, 2**31)
-        if self.steps is not None:
-            _whole("steps", self.steps, 1, MAX_STEPS)
-        _number("strength", self.strength, 0.0, 1.0)
-        if self.strength == 0:
-            raise PictureError("strength: found 0; allowed: above 0, to 1")
-        if self.seed is not None:
-            _whole("seed", self.seed, -SEEDS, SEEDS - 1)
-
-    def drawn_seed(self) -> int:
-        return secrets.randbits(31) if self.seed is None else self.seed % (2 * SEEDS)
-
-
-def _whole(name: str, value: object, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise PictureError(f"{name}: found {value!r}; allowed: a whole number from {low} to {high}")
-
-
-def _number(name: str, value: object, low: float, high: float) -> None:
-    if value is None:
-        return
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not (fits and low <= value <= high):  # type: ignore[operator]
-        raise PictureError(f"{name}: found {value!r}; allowed: a number from {low:g} to {high:g}")
 
 
 # --- what a road needs, and what it is sent -----------------------------------------------------------------
@@ -278,11 +211,11 @@ def describe(
     """
     if lang not in LANGUAGES:
         raise PictureError(f"lang: found {lang!r}; allowed: {', '.join(LANGUAGES)}")
-    _number("temperature", temperature, 0.0, 2.0)
+    check_number("temperature", temperature, 0.0, 2.0)
     codes = yield Encode(source[None])
     ask = _asked(lambda: painter.tokens.describe(codes[0], lang))
     if max_tokens is not None:
-        _whole("max_tokens", max_tokens, 1, 2**31)
+        check_whole("max_tokens", max_tokens, 1, 2**31)
         ask = dataclasses.replace(ask, max_tokens=min(max_tokens, ask.max_tokens))
     drawn = Wish(seed=seed).drawn_seed()
     ids = (yield Write(ask, 1, drawn, 1.0, Sampling(temperature=temperature), picture=False))[0]
@@ -341,13 +274,6 @@ def _asked(make: Any) -> Ask:
     return ask
 
 
-def check_style(style: str | None) -> str | None:
-    if style is not None and style not in STYLES:
-        why = ", which is kept out of training and cannot be drawn" if style == UNSEEN_STYLE else ""
-        raise PictureError(f"style: found {style!r}{why}; allowed: {', '.join(STYLES)}")
-    return style
-
-
 def _guidance(painter: Painter, wish: Wish) -> float:
     return painter.sampling.get("guidance_scale", GUIDANCE) if wish.guidance is None else wish.guidance
 
@@ -363,44 +289,6 @@ def _sampling(painter: Painter, wish: Wish) -> Sampling:
         top_k=int(one("top_k", wish.top_k, 0)),
         top_p=one("top_p", wish.top_p, 1.0),
     )
-
-
-# --- pictures on their way ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Partial:
-    """A picture whose codes are being written: what of it can be shown."""
-
-    painter: Painter
-    neutral: np.ndarray
-    """Codes (P,) of an empty picture, for places that have none yet."""
-    ids: tuple[int, ...]
-    forced: tuple[int, ...] = ()
-    """Ids that are known beforehand, as those of an edit's source; -1 = not."""
-
-    def _known_ids(self) -> np.ndarray:
-        """int64 (P,): -1 where there is none yet."""
-        found = np.full(len(self.neutral), -1, np.int64)
-        found[: len(self.forced)] = self.forced
-        found[: len(self.ids)] = self.ids
-        return found
-
-    def codes(self) -> np.ndarray:
-        """int64 (P,): those known, and neutral ones."""
-        ids = self._known_ids()
-        start, _ = self.painter.tokens.vocabulary.range(IMAGE)
-        return np.where(ids >= 0, ids - start, self.neutral)
-
-    def known(self) -> np.ndarray:
-        """bool (places,): whose codes are all there."""
-        found: np.ndarray = (self._known_ids() >= 0).reshape(self.painter.places, -1)
-        return np.asarray(found.all(axis=1))
-
-
-def blank(painter: Painter) -> np.ndarray:
-    """An empty picture uint8 (1, S, S, 4), whose codes are the neutral ones."""
-    return np.zeros((1, painter.size, painter.size, 4), np.uint8)
 
 
 def walk(road: Road[T], take: Any) -> T:
