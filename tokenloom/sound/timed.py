@@ -24,6 +24,8 @@ COUNT = "/CumSum_output_0"
 """What the network calls the end of each phoneme, in TICKs."""
 TICK = 600
 """Samples in one of its counts."""
+LEAD = 1
+"""TICKs by which a word is heard before it is counted to be, about: the voice's counts lag its sound."""
 GRAPH, OUTPUT, NAME = 7, 12, 1
 """Fields of ONNX's ModelProto, GraphProto and ValueInfoProto."""
 
@@ -63,10 +65,18 @@ class TimedVoice:
         sound = dsp.synth(*(part[0] for part in parts), np.random.default_rng(seed))
         sound = np.asarray(sound, np.float32)
         inside = heard_part(sound, RATE)
-        stops = np.asarray(ends).reshape(-1)[1:-1] * TICK  # the first and the last id are silence
-        spaces = [at for at, c in enumerate(known) if c == " "]
-        found = [int(np.clip(stops[at] - inside.start, 0, inside.stop - inside.start)) for at in spaces]
-        return Timed(sound[inside], known, (*found, inside.stop - inside.start))
+        length = inside.stop - inside.start
+        found = [int(np.clip(end - inside.start, 0, length)) for end in word_ends(known, np.asarray(ends))]
+        return Timed(sound[inside], known, (*found, length))
+
+
+def word_ends(phonemes: str, ends: np.ndarray) -> list[int]:
+    """The sample at which each word but the last ends; ends: of each id in TICKs, silence first and last.
+
+    It is where the sign before the space ends: while the space lasts the next word begins already.
+    """
+    stops = np.maximum(ends.reshape(-1)[1:-1] - LEAD, 0) * TICK
+    return [int(stops[at - 1]) for at, c in enumerate(phonemes) if c == " "]
 
 
 def _told(path: Path) -> Any:
