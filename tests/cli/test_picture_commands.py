@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from tiny_painter import tiny_painter
+from typer.main import get_command
 
 from tokenloom import cli
+from tokenloom.cli.picture_options import How
 from tokenloom.trust import verify
 
 
@@ -159,3 +163,30 @@ def test_models_tells_what_a_picture_model_does(loom: Callable[..., Done], paint
     rows = [json.loads(line) for line in loom("models", "--json", model=False).stdout.splitlines()]
     row = next(row for row in rows if row["name"] == "tiny")
     assert row["abilities"] == ["draw", "edit", "restyle", "describe"]
+
+
+def test_what_the_commands_share_is_said_once() -> None:
+    """Every shared option has the same words, default and bounds in all three."""
+    group = get_command(cli.app)
+    commands = [group.commands[name] for name in ("draw", "edit", "restyle")]  # type: ignore[attr-defined]
+    told = [{one.name: (one.opts, one.help, one.default) for one in command.params} for command in commands]
+    for field in dataclasses.fields(How):
+        assert told[0][field.name] == told[1][field.name] == told[2][field.name], field.name
+    assert "best_of" not in told[2]
+    assert {"strength", "fit"} <= told[1].keys() & told[2].keys()
+    assert not {"strength", "fit", "how"} & told[0].keys()
+
+
+def test_drawing_imports_nothing_that_it_does_not_need(painter: Path, tmp_path: Path) -> None:
+    """PyTorch is for the codec; what else is heavy belongs to other commands."""
+    heavy = ("transformers", "diffusers", "scipy", "fastapi", "pandas", "datasets", "llguidance", "uvicorn")
+    code = (
+        "import sys\nfrom tokenloom import cli\n"
+        f"sys.argv = ['loom', 'draw', 'a fox', '-m', {str(painter)!r}, '-o', {str(tmp_path / 'fox.png')!r}]\n"
+        f"cli.main.__globals__['app'](standalone_mode=False)\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert (tmp_path / "fox.png").is_file()

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from tokenloom.cli.picture_options import (
+    PAINTER,
+    BestOf,
+    Device,
+    Dtype,
+    Fit,
+    How,
+    Image,
+    Lang,
+    Name,
+    Seed,
+    Strength,
+    Style,
+    with_how,
+)
 
 if TYPE_CHECKING:
     from tokenloom.api import Model
@@ -16,118 +31,25 @@ if TYPE_CHECKING:
     from tokenloom.engine.diffusion import Stroke
     from tokenloom.hub import Found
 
-PAINTER = "painter"
 
-Name = Annotated[str, typer.Option("--model", "-m", help="A picture model's name or folder.")]
-Style = Annotated[
-    str | None,
-    typer.Option(
-        help="The style: fluent, noto, twemoji or clipart; without it the model's choice.", show_default=False
-    ),
-]
-Count = Annotated[int, typer.Option("--n", "-n", help="How many pictures, at most 64.", min=1, max=64)]
-Seed = Annotated[int | None, typer.Option(help="The same seed gives the same pictures.", show_default=False)]
-Guidance = Annotated[
-    float | None,
-    typer.Option(
-        help="How strongly the words hold, 0 to 20: 1 is as learned, 2 to 3 is clearer and less varied. "
-        "Without it as the model's makers recommend.",
-        show_default=False,
-    ),
-]
-Temperature = Annotated[
-    float | None,
-    typer.Option(
-        help="How freely codes are chosen, 0 to 2; 0 always takes the likeliest.", show_default=False
-    ),
-]
-TopK = Annotated[
-    int | None, typer.Option(help="Only the so many likeliest codes; 0 is all.", min=0, show_default=False)
-]
-BestOf = Annotated[
-    int, typer.Option(help="Draw so many candidates for each picture and let the judge choose.", min=1)
-]
-Size = Annotated[
-    str | None,
-    typer.Option(
-        help="Pixels along a side of the file, 64 to 1024, else 512; under 256 the label stands below. Of a "
-        "diffusion model also width x height, as 768x512: multiples of 8, else the size that it learned.",
-        show_default=False,
-    ),
-]
-Steps = Annotated[
-    int | None,
-    typer.Option(help="Steps from noise to the picture; of a diffusion model.", min=1, show_default=False),
-]
-Negative = Annotated[
-    str | None,
-    typer.Option(
-        help="What the picture shall not show; of a diffusion model.",
-        show_default=False,
-    ),
-]
-Strength = Annotated[
-    float | None,
-    typer.Option(
-        help="How far from the given picture, above 0 to 1; of a diffusion model.", show_default=False
-    ),
-]
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        "--output",
-        "-o",
-        help="The file, ending in .png, .webp or .jpg, labelled as AI-generated; several pictures become "
-        "fox-1.png, fox-2.png and so on. Without it a name that is free, here.",
-        show_default=False,
-    ),
-]
-Fit = Annotated[
-    str,
-    typer.Option(
-        help="A picture that is not square: pad puts clear margins around it, crop takes its middle."
-    ),
-]
-Image = Annotated[
-    Path, typer.Argument(help="A PNG, JPEG, WebP, GIF or BMP file of at most 40 million pixels.")
-]
-Lang = Annotated[
-    str | None,
-    typer.Option(help="en or zh; without it the terminal's language.", show_default=False),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print files, seed and scores as JSON.")]
-Dtype = Annotated[str, typer.Option(help="auto, or float32, bfloat16, float16 to compute with PyTorch.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, or cuda.")]
-
-
+@with_how
 def draw(
     prompt: Annotated[str, typer.Argument(help="What the picture shows, in English or Chinese.")],
     style: Style = None,
-    n: Count = 1,
-    seed: Seed = None,
-    guidance: Guidance = None,
-    temperature: Temperature = None,
-    top_k: TopK = None,
     best_of: BestOf = 1,
-    steps: Steps = None,
-    negative: Negative = None,
-    size: Size = None,
-    output: Output = None,
-    model: Name = PAINTER,
-    lang: Lang = None,
-    as_json: AsJson = False,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
+    *,
+    how: How,
 ) -> None:
     """Draw pictures from words: `loom draw "a red fox" --style fluent -n 4 -o fox.png`."""
-    wish = _wish(n, seed, best_of, guidance, temperature, top_k, steps, negative)
-    files = _files(output, Path("drawing.png"), n)
-    shape, spoken = _shape(size), _check(lang)
-    wish |= _own(model, shape, style)
-    with _load(model, dtype, device) as loaded:
-        _deliver(loaded.draw(prompt, style=style, **wish), files, _side(shape), spoken, as_json)
+    wish = how.wish(best_of)
+    files = _files(how.output, Path("drawing.png"), how.n)
+    shape, spoken = how.shape, _check(how.lang)
+    wish |= _own(how.model, shape, style)
+    with _load(how.model, how.dtype, how.device) as loaded:
+        _deliver(loaded.draw(prompt, style=style, **wish), files, _side(shape), spoken, how.as_json)
 
 
+@with_how
 def edit(
     image: Image,
     prompt: Annotated[str, typer.Argument(help="What the marked part shall show, in English or Chinese.")],
@@ -140,23 +62,11 @@ def edit(
         ),
     ] = None,
     style: Style = None,
-    n: Count = 1,
-    seed: Seed = None,
-    guidance: Guidance = None,
-    temperature: Temperature = None,
-    top_k: TopK = None,
     best_of: BestOf = 1,
-    steps: Steps = None,
-    negative: Negative = None,
     strength: Strength = None,
-    size: Size = None,
     fit: Fit = "pad",
-    output: Output = None,
-    model: Name = PAINTER,
-    lang: Lang = None,
-    as_json: AsJson = False,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
+    *,
+    how: How,
 ) -> None:
     """Draw a part of a picture anew: `loom edit in.png --mask mask.png "with a hat"`. The rest stays.
 
@@ -164,25 +74,26 @@ def edit(
     """
     from tokenloom.tasks.pictures_in import open_picture, own_mask, read_mask, read_picture
 
-    wish = _wish(n, seed, best_of, guidance, temperature, top_k, steps, negative, strength)
-    files = _files(output, image.with_name(f"{image.stem}-edit.png"), n)
-    shape, spoken = _shape(size), _check(lang, fit)
+    wish = how.wish(best_of, strength)
+    files = _files(how.output, image.with_name(f"{image.stem}-edit.png"), how.n)
+    shape, spoken = how.shape, _check(how.lang, fit)
     source, marks = read_picture(image), None if mask is None else read_picture(mask)
     opened = open_picture(source, str(image))  # wrong pictures are said before the model loads
     if marks is not None:
         read_mask(marks, opened, str(mask))
-    elif not _diffuses(model):
+    elif not _diffuses(how.model):
         own_mask(opened, "--mask")
     wish |= {"size": _side(shape), "fit": fit, "style": style}
-    if _diffuses(model):
+    if _diffuses(how.model):
         wish["size"] = shape
     else:
-        _own(model, shape, style)
-    with _load(model, dtype, device) as loaded:
+        _own(how.model, shape, style)
+    with _load(how.model, how.dtype, how.device) as loaded:
         drawn = loaded.edit(source, prompt, mask=marks, **wish)
-        _deliver(drawn, files, _side(shape), spoken, as_json)
+        _deliver(drawn, files, _side(shape), spoken, how.as_json)
 
 
+@with_how
 def restyle(
     image: Image,
     style: Annotated[
@@ -191,35 +102,23 @@ def restyle(
             help="The style: fluent, noto, twemoji or clipart; a diffusion model takes any words for it."
         ),
     ],
-    n: Count = 1,
-    seed: Seed = None,
-    guidance: Guidance = None,
-    temperature: Temperature = None,
-    top_k: TopK = None,
-    steps: Steps = None,
-    negative: Negative = None,
     strength: Strength = None,
-    size: Size = None,
     fit: Fit = "pad",
-    output: Output = None,
-    model: Name = PAINTER,
-    lang: Lang = None,
-    as_json: AsJson = False,
-    dtype: Dtype = "auto",
-    device: Device = "auto",
+    *,
+    how: How,
 ) -> None:
     """Draw a picture again in another style: `loom restyle in.png --style twemoji`."""
     from tokenloom.tasks.pictures_in import open_picture, read_picture
 
-    wish = _wish(n, seed, 1, guidance, temperature, top_k, steps, negative, strength)
-    shape, spoken = _shape(size), _check(lang, fit)
-    diffuses = _diffuses(model)
-    wish |= {**_own(model, shape, None if diffuses else style), "fit": fit}
-    files = _files(output, image.with_name(f"{image.stem}-{'style' if diffuses else style}.png"), n)
+    wish = how.wish(strength=strength)
+    shape, spoken = how.shape, _check(how.lang, fit)
+    diffuses = _diffuses(how.model)
+    wish |= {**_own(how.model, shape, None if diffuses else style), "fit": fit}
+    files = _files(how.output, image.with_name(f"{image.stem}-{'style' if diffuses else style}.png"), how.n)
     source = read_picture(image)
     open_picture(source, str(image))
-    with _load(model, dtype, device) as loaded:
-        _deliver(loaded.restyle(source, style, **wish), files, _side(shape), spoken, as_json)
+    with _load(how.model, how.dtype, how.device) as loaded:
+        _deliver(loaded.restyle(source, style, **wish), files, _side(shape), spoken, how.as_json)
 
 
 def describe(
@@ -248,36 +147,6 @@ def describe(
         print(json.dumps({"text": found.text, "lang": spoken, "seed": found.seed}, ensure_ascii=False))
     else:
         print(found.text)
-
-
-def _wish(
-    n: int,
-    seed: int | None,
-    best_of: int,
-    guidance: float | None,
-    temperature: float | None,
-    top_k: int | None,
-    steps: int | None = None,
-    negative: str | None = None,
-    strength: float | None = None,
-) -> dict[str, Any]:
-    """The options as api_pictures takes them, checked before anything loads."""
-    from tokenloom.tasks.picture_wish import Wish
-
-    wish = {"n": n, "seed": seed, "best_of": best_of, "guidance": guidance}
-    wish |= {"temperature": temperature, "top_k": top_k, "steps": steps, "strength": strength}
-    Wish(**wish)  # type: ignore[arg-type]
-    return wish if negative is None else {**wish, "negative": negative}
-
-
-def _shape(size: str | None) -> tuple[int, int] | None:
-    """Width and height of --size; ValueError for what names none."""
-    if size is None:
-        return None
-    found = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", size)
-    if not found:
-        raise ValueError(f"size: found {size!r}; allowed: pixels along a side, as 512, or 768x512")
-    return int(found[1]), int(found[2] or found[1])
 
 
 def _side(shape: tuple[int, int] | None) -> int:
