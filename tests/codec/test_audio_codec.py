@@ -177,7 +177,7 @@ def test_what_are_no_codes(opened: SoundCodec, given: np.ndarray, words: str) ->
 )
 def test_sizes_that_cannot_be(changes: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        AudioCodec(AudioCodecConfig(**{**CODEC, **changes}))  # type: ignore[arg-type]
+        AudioCodec(AudioCodecConfig(**{**CODEC, **changes}))
 
 
 def test_every_code_can_be_said() -> None:
@@ -282,4 +282,4 @@ def test_the_adversary_of_sound_learns_to_tell() -> None:
 )
 def test_an_adversary_that_cannot_be(parts: dict[str, tuple[int, ...]], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        SoundAdversary(0, **parts)
+        SoundAdversary(0, **parts)  # type: ignore[arg-type]

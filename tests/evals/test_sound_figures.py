@@ -27,14 +27,15 @@ def voice(seconds: float = 2.0, seed: int = 0) -> np.ndarray:
 def test_intelligibility_is_one_for_the_same_and_falls_with_noise() -> None:
     real = voice()
     assert stoi(real, real, 16_000) == pytest.approx(1.0, abs=1e-6)
-    assert stoi(real, real * 0.1, 16_000) == pytest.approx(
+    assert stoi(real, real * np.float32(0.1), 16_000) == pytest.approx(
         1.0, abs=1e-3
     )  # loudness as a whole does not count
     rng = np.random.default_rng(1)
     noise = rng.standard_normal(len(real)).astype(np.float32)
-    found = [stoi(real, real + size * noise, 16_000) for size in (0.02, 0.1, 0.5)]
+    found = [stoi(real, real + np.float32(size) * noise, 16_000) for size in (0.02, 0.1, 0.5)]
     assert 1 > found[0] > found[1] > found[2]
-    assert found[2] < 0.6
+    # pystoi 0.4.1, which takes another filter on the way to 10 kHz, counts 0.9673, 0.5369 and 0.0945
+    assert found == pytest.approx([0.9673, 0.5369, 0.0945], abs=3e-3)
     assert stoi(real, voice(seed=5), 16_000) < 0.5
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,8 @@ def players() -> tuple[AudioCodec, SoundAdversary]:
 
 
 def test_the_two_player_loop_is_a_plain_loop() -> None:
-    lr, settings = 1e-3, {"lr": 1e-3, "betas": (0.9, 0.95), "weight_decay": 0.0}
+    lr = 1e-3
+    settings: dict[str, Any] = {"lr": 1e-3, "betas": (0.9, 0.95), "weight_decay": 0.0}
     codec, adversary = players()
     ours = torch.optim.AdamW(codec.parameters(), **settings)
     theirs = torch.optim.AdamW(adversary.parameters(), **settings)
@@ -69,7 +71,8 @@ def test_the_two_player_loop_is_a_plain_loop() -> None:
         if step >= 1:
             theirs.zero_grad()
             said = zip(adversary(x), adversary(made.detach()), strict=True)
-            sum((F.relu(1 - a[0]).mean() + F.relu(1 + b[0]).mean()) / 2 for a, b in said).backward()
+            hinges = [(F.relu(1 - a[0]).mean() + F.relu(1 + b[0]).mean()) / 2 for a, b in said]
+            torch.stack(hinges).sum().backward()
             theirs.step()
     objective = AudioObjective(*players(), WEIGHTS, torch.float32)
     part = OptimPart(kind="adamw", weight_decay=0.0, schedule="constant", clip=0.0)
