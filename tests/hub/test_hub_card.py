@@ -8,7 +8,6 @@ import pytest
 from tiny_composer import tiny_composer
 
 from tokenloom.hub.card import Card, card_of, card_of_folder, composes, has_codec
-from tokenloom.tasks import music
 
 README = "---\nlicense: apache-2.0\nlanguage:\n- en\n- zh\ntags: [x]\n---\n# Model\nlicense: none\n"
 
@@ -36,7 +35,6 @@ def test_a_folder_with_a_codec_draws(tmp_path: Path) -> None:
 def test_a_folder_whose_tokenizer_has_music_composes(tmp_path: Path) -> None:
     folder = tiny_composer(tmp_path / "composer")
     assert composes(folder)
-    assert music.composes(folder)
     assert card_of(folder).abilities == ("compose",)
     (folder / "codec").mkdir()
     (folder / "codec" / "config.json").write_text("{}")

@@ -10,9 +10,10 @@ from tiny_composer import ABC
 
 from tokenloom.sound.abc import read_tune
 from tokenloom.sound.midi import write_midi
-from tokenloom.sound.score import Note, Score, Track
+from tokenloom.sound.score import Note, Score, Track, transposed
 from tokenloom.tasks.music import (
     BARS,
+    DRAFTS,
     Composer,
     How,
     MusicError,
@@ -20,7 +21,6 @@ from tokenloom.tasks.music import (
     accompanied,
     bars_of,
     compose,
-    composes,
     go_on,
     infill,
     whole_bars,
@@ -66,6 +66,35 @@ def test_a_piece(composer: Composer) -> None:
             (n.start, n.pitch) for n in given.tracks[0].notes
         ]
         assert len(score.tracks) == 3
+
+
+def test_of_drafts_one_in_the_asked_key_is_kept(composer: Composer) -> None:
+    """In A dorian is the second draft of the first version, and none of the other, whose first is kept."""
+    inside = read_tune(ABC)
+    outside = transposed(inside, 2)
+    road = compose(composer, Wish("reel", mode="dorian", tonic="A"), How(n=2, seed=5, drafts=3))
+    need = next(road)
+    assert isinstance(need, Write)
+    assert need.n == 6
+    ids = {score: answer(composer, score)[len(need.ask.ids) - 1 :] for score in (inside, outside)}
+    with pytest.raises(StopIteration) as end:
+        road.send([ids[score] for score in (outside, inside, outside, outside, outside, outside)])
+    kept = [score.tracks[0].notes[0].pitch for score in end.value.value.scores]
+    assert kept == [score.tracks[0].notes[0].pitch for score in (inside, outside)]
+
+
+@pytest.mark.parametrize(
+    ("wish", "how", "asked"),
+    [
+        (Wish("reel"), How(n=2), 2),  # in no key
+        (Wish("reel", mode="major", tonic="D"), How(n=2), 2 * DRAFTS),
+        (Wish("reel", mode="major", tonic="D"), How(n=2, temperature=0.0), 2),  # all would be the same
+    ],
+)
+def test_drafts_where_they_help(composer: Composer, wish: Wish, how: How, asked: int) -> None:
+    need = next(compose(composer, wish, how))
+    assert isinstance(need, Write)
+    assert need.n == asked
 
 
 def test_sixteen_bars_unless_said(composer: Composer) -> None:
@@ -167,7 +196,6 @@ def test_an_accompaniment_of_a_score_without_a_key() -> None:
 
 
 def test_only_a_composer_composes(tmp_path: Path) -> None:
-    assert not composes(tmp_path)
     with pytest.raises(MusicError, match="composes no music"):
         Composer.open(tmp_path, "writer")
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenloom.engine.drafts import MOST
 from tokenloom.serve.schema_sampling import MAX_CHOICES
 from tokenloom.tasks import FieldError, build, keep, tasks
-from tokenloom.tasks.drafts import MOST
 from tokenloom.tasks.makers import poem_mark
 
 GOOD = "白日依山尽，黄河入海流。\n欲穷千里目，更上一层楼。"

@@ -64,7 +64,7 @@ def decode(
     import numpy as np
 
     from tokenloom.config import new_file
-    from tokenloom.tasks.speech_out import check_ending, deliver
+    from tokenloom.tasks.sound_out import check_ending, deliver
 
     opened = open_named(codec)
     kind = check_ending(out)
@@ -199,7 +199,7 @@ def _sheet(some: list[Spoken], made: list[np.ndarray], rate: int, out: Path) -> 
     import numpy as np
 
     from tokenloom.config import new_file
-    from tokenloom.tasks.speech_out import check_ending, deliver
+    from tokenloom.tasks.sound_out import check_ending, deliver
 
     kind, pause = check_ending(out), np.zeros(rate // 3, np.float32)
     parts = [
@@ -215,9 +215,10 @@ def open_named(name: str) -> SoundCodec:
     """A codec's folder, or that of a speaking model's folder or name. ValueError, FileNotFoundError."""
     from tokenloom.codec.audio_folder import open_audio_codec
     from tokenloom.hub import find
+    from tokenloom.sound.own import CODEC
 
     place = Path(name).expanduser()
     if not place.is_dir():
         place = find(name).path
-    inner = place / "sound"
+    inner = place / CODEC
     return open_audio_codec(inner if inner.is_dir() else place)

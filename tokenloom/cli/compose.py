@@ -90,6 +90,12 @@ def compose(
     seed: Annotated[
         int | None, typer.Option(help="The same seed gives the same file.", show_default=False)
     ] = None,
+    drafts: Annotated[
+        int,
+        typer.Option(
+            help="Drafts of each version where a key is asked for; one that is in it is kept.", min=1, max=8
+        ),
+    ] = 4,
     temperature: Annotated[
         float | None,
         typer.Option(help="How freely events are chosen, 0 to 2; 0 takes the likeliest.", show_default=False),
@@ -130,7 +136,8 @@ def compose(
     spoken = _check(label, lang, soundfont)
     span = None if infill is None else bars_of(infill)
     _check_together(go_on, given, span is not None, harmonise, bars)
-    options: dict[str, Any] = {"n": n, "seed": seed, "temperature": temperature, "top_p": top_p}
+    options: dict[str, Any] = {"n": n, "drafts": drafts, "seed": seed}
+    options |= {"temperature": temperature, "top_p": top_p}
     How(**options)
     wished = {"kind": kind, "key": key, "metre": metre, "tempo": tempo}
     wish = wish_of(words, **wished, bars=bars)  # type: ignore[arg-type]

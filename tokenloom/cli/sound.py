@@ -80,7 +80,7 @@ def speak(
     from tokenloom.sound.say import check_speed, pieces_of, say
     from tokenloom.sound.voices import choose_voice
     from tokenloom.tasks.pictures_out import free
-    from tokenloom.tasks.speech_out import check_ending, deliver
+    from tokenloom.tasks.sound_out import check_ending, deliver
     from tokenloom.trust import check_producer
 
     path = output if output is not None else free(Path("speech.wav"))

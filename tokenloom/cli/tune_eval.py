@@ -22,6 +22,9 @@ def tune_eval(
         float, typer.Option(help="The likeliest events that make this share.", min=0, max=1)
     ] = 0.95,
     seed: Annotated[int, typer.Option(help="Of the wishes and the tunes.")] = 1,
+    drafts: Annotated[
+        int, typer.Option(help="Drafts of each tune, of which one in the asked key is kept.", min=1, max=8)
+    ] = 4,
     rolls: Annotated[
         Path | None,
         typer.Option(help="A folder for the first tunes as MIDI and as piano rolls.", show_default=False),
@@ -59,6 +62,7 @@ def tune_eval(
             sampling,
             n=n,
             seed=seed,
+            drafts=drafts,
             progress=lambda done, of: bar.update(task, completed=done, total=of),
         )
         name = opened.name

@@ -37,7 +37,7 @@ PLACES = {
 }
 """Where a thing's middle is, in pixels."""
 SIDES: dict[Size | None, tuple[int, int]] = {"small": (20, 25), None: (38, 50), "big": (54, 62)}
-"""How wide a thing is, in pixels. Less than 20, two and a half codes of 8 pixels, blurs when it is decoded."""
+"""How wide a thing is, in pixels: less than 20, two and a half codes, blurs when it is decoded."""
 _KINDS: dict[Kind, float] = {"one": 0.36, "sticker": 0.22, "count": 0.16, "pair": 0.22, "row": 0.04}
 _NOVEL: tuple[Kind | None, ...] = (None, "count", "pair")
 _TRIES = 200

@@ -14,6 +14,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -22,6 +23,7 @@ import numpy as np
 from tokenloom.data.tune_set import Split, intervals
 from tokenloom.data.tunes import Tune
 from tokenloom.engine.core import Core
+from tokenloom.engine.drafts import keep
 from tokenloom.engine.request import Constraint, Request, Sampling
 from tokenloom.evals.ask import ModelFailed, Pair
 from tokenloom.evals.interval import Interval, mean, ratio
@@ -31,7 +33,7 @@ from tokenloom.evals.score import StepScorer
 from tokenloom.sound.keys import fifths_of, pitch_class
 from tokenloom.sound.score import Score
 from tokenloom.tokens.music import MusicTokens
-from tokenloom.tokens.music_key import key_of, pitch_classes
+from tokenloom.tokens.music_key import in_key, key_of, pitch_classes, same_key, same_signature
 from tokenloom.tokens.music_walk import HEAD
 from tokenloom.tokens.music_wish import Wish
 
@@ -128,11 +130,11 @@ def judge(asked: Sequence[Wish], made: Sequence[Score], real: Split) -> Shares:
     runs = longest_runs(made, [tune.score for tune in real.train])
     real_runs = longest_runs(held, [tune.score for tune in real.train])
     return Shares(
-        key=_share(map(_same, found, wanted)),
-        signature=_share(map(_alike, found, wanted)),
-        key_by_chance=float(np.mean([_same(a, b) for a in found for b in wanted])),
-        key_of_real=_share(map(_same, told, written)),
-        signature_of_real=_share(map(_alike, told, written)),
+        key=_share(map(same_key, found, wanted)),
+        signature=_share(map(same_signature, found, wanted)),
+        key_by_chance=float(np.mean([same_key(a, b) for a in found for b in wanted])),
+        key_of_real=_share(map(same_key, told, written)),
+        signature_of_real=_share(map(same_signature, told, written)),
         scale=mean(list(map(_in_scale, made, wanted))),
         scale_of_real=mean(list(map(_in_scale, held, written))),
         metre=_share(
@@ -179,14 +181,6 @@ def overlap(one: Counter[Any], other: Counter[Any]) -> float:
     return float(sum(min(one[key] / a, other[key] / b) for key in one.keys() | other.keys()))
 
 
-def _same(a: tuple[str, str], b: tuple[str, str]) -> bool:
-    return pitch_class(a[0]) == pitch_class(b[0]) and a[1] == b[1]
-
-
-def _alike(a: tuple[str, str], b: tuple[str, str]) -> bool:
-    return (fifths_of(*a) - fifths_of(*b)) % 12 == 0
-
-
 def _in_scale(score: Score, key: tuple[str, str]) -> float:
     """A signature's seven pitch classes are a row of fifths, from a fifth below its major tonic."""
     scale = {(7 * (fifths_of(*key) + step)) % 12 for step in range(-1, 6)}
@@ -221,11 +215,12 @@ def composed(
     asked: Sequence[Wish],
     sampling: Sampling,
     seed: int = 1,
+    drafts: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Score]:
     """A tune for each wish, of the seeds from `seed` on, by a core that nobody else uses meanwhile.
 
-    ModelFailed where an answer breaks off.
+    drafts: of each tune, of which one in the asked key is kept. ModelFailed where an answer breaks off.
     """
     asks = [tokens.compose(wish) for wish in asked]
     for at, ask in enumerate(asks):
@@ -237,24 +232,33 @@ def composed(
                 ask.max_tokens,
                 sampling,
                 seed + at,
+                n=drafts,
                 stop_ids=ask.stop_ids,
                 constraint=Constraint("music", ask.rules),
             )
         )
-    answers: dict[str, list[int]] = {f"tune-{at}": [] for at in range(len(asks))}
-    left = len(asks)
+    answers: dict[tuple[str, int], list[int]] = {
+        (f"tune-{at}", draft): [] for at in range(len(asks)) for draft in range(drafts)
+    }
+    left = len(answers)
     while left:
         for delta in core.step():
-            if delta.request not in answers:
+            if (delta.request, delta.choice) not in answers:
                 continue
-            answers[delta.request] += delta.ids
+            answers[delta.request, delta.choice] += delta.ids
             if delta.finish is not None:
                 if delta.finish != "stop":
                     raise ModelFailed(f"{delta.request} ended by {delta.finish}: {delta.error}")
                 left -= 1
                 if progress is not None:
-                    progress(len(asks) - left, len(asks))
-    return [tokens.score(ask, ids) for ask, ids in zip(asks, answers.values(), strict=True)]
+                    progress((len(answers) - left) // drafts, len(asks))
+    made = []
+    for at, (wish, ask) in enumerate(zip(asked, asks, strict=True)):
+        mark = partial(in_key, key=(str(wish.tonic), str(wish.mode)))
+        scores = [tokens.score(ask, answers[f"tune-{at}", draft]) for draft in range(drafts)]
+        (kept,) = keep(drafts, mark, scores)
+        made.append(scores[kept])
+    return made
 
 
 def report(
@@ -265,13 +269,17 @@ def report(
     *,
     n: int = 200,
     seed: int = 1,
+    drafts: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[dict[str, Any], list[tuple[Wish, Score]]]:
-    """All figures as JSON holds them, and n composed tunes with their wishes, as of held-out tunes."""
+    """All figures as JSON holds them, and n composed tunes with their wishes, as of held-out tunes.
+
+    drafts: of each tune, as `composed` takes them.
+    """
     model, grams = fit_tunes(opened.scorer, real.held, tokens), count_tunes(real.train, tokens)
     baseline = fit_ngrams(grams, real.held, tokens)
     asked = wishes(real.held, n, seed)
-    made = composed(opened.core, tokens, asked, sampling, seed, progress)
+    made = composed(opened.core, tokens, asked, sampling, seed, drafts, progress)
     facts = {
         "held_out": {
             "tunes": len(real.held),
@@ -279,7 +287,7 @@ def report(
             "five_gram": baseline.facts(),
             "ratio": model.value / baseline.value,
         },
-        "composed": {"n": n, **judge(asked, made, real).facts()},
+        "composed": {"n": n, "drafts": drafts, **judge(asked, made, real).facts()},
         "different": len({intervals(score) for score in made}) / n,
     }
     return facts, list(zip(asked, made, strict=True))

@@ -68,7 +68,7 @@ def _job(body: MusicRequest, data: bytes | None) -> Job:
     values = {name: getattr(body, name) for name in ("kind", "key", "metre", "tempo", "bars")}
     wish = roads.wish_of(body.prompt, **values)
     options = {name: getattr(body, name) for name in ("seed", "temperature", "top_k", "top_p")}
-    how = How(n=body.n or 1, harmonise=body.harmonise, **options).drawn()
+    how = How(n=body.n or 1, drafts=body.drafts, harmonise=body.harmonise, **options).drawn()
     if body.does != "compose" and data is None:
         raise MusicError(f"file: missing, and required where the task is {body.does}")
     if body.does == "compose" and data is not None:

@@ -10,13 +10,14 @@ from pydantic import Field, model_validator
 from tokenloom.serve.body import Body
 from tokenloom.serve.errors import bad_request
 from tokenloom.serve.schema_sampling import SEEDS
+from tokenloom.tasks.music import DRAFTS, MOST_DRAFTS
 
 Form = Literal["midi", "abc", "wav", "flac", "ogg", "mp3", "roll", "png"]
 """roll: the piano roll as SVG; png: the same as a picture."""
 MOST_FORMS = 8
 MOST_FILE = 24 << 20
 """Letters of a file in base64."""
-WHOLE = ("bars", "tempo", "n", "seed", "top_k")
+WHOLE = ("bars", "tempo", "n", "seed", "top_k", "drafts")
 NUMBERS = ("temperature", "top_p")
 
 
@@ -48,6 +49,8 @@ class MusicRequest(Body):
     n: int | None = Field(None, ge=1, le=16)
     seed: int | None = Field(None, ge=-SEEDS, lt=SEEDS)
     """The same seed and request give the same music; drawn when not given; x-tokenloom-seed tells it."""
+    drafts: int = Field(DRAFTS, ge=1, le=MOST_DRAFTS)
+    """Of each version of a new piece in a key; one that is in the key is kept."""
     temperature: float | None = Field(None, ge=0, le=2)
     top_k: int | None = Field(None, ge=0)
     top_p: float | None = Field(None, gt=0, le=1)

@@ -1,5 +1,6 @@
 """What people ask for: declarations from which the terminal's command, the API's route and the form come."""
 
+from tokenloom.engine.drafts import keep
 from tokenloom.tasks.declare import (
     BadDeclaration,
     Prompt,
@@ -11,7 +12,6 @@ from tokenloom.tasks.declare import (
     tasks,
     values_of,
 )
-from tokenloom.tasks.drafts import keep
 from tokenloom.tasks.fields import Field, FieldError
 from tokenloom.tasks.run import run
 from tokenloom.tasks.terminal import terminal_lang, typer_command

@@ -18,8 +18,8 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal, cast, get_args
 
+from tokenloom.engine.drafts import MOST, Mark
 from tokenloom.engine.request import Constraint
-from tokenloom.tasks.drafts import MOST, Mark
 from tokenloom.tasks.fields import Choice, Field, FieldError, FieldType
 from tokenloom.tasks.makers import MAKERS, Made
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tokenloom.engine.drafts import Mark
 from tokenloom.engine.request import Constraint
-from tokenloom.tasks.drafts import Mark
 from tokenloom.tasks.fields import FieldError
 from tokenloom.tokens import stanza, verse
 

@@ -12,22 +12,28 @@ import re
 import secrets
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tokenloom.engine.drafts import keep
 from tokenloom.engine.request import Constraint, Request, Sampling
+from tokenloom.hub.card import composes
 from tokenloom.hub.sampling import recommended
 from tokenloom.sound.harmony import harmonised
 from tokenloom.sound.score import Score
-from tokenloom.tokens.folder import read_vocabulary
-from tokenloom.tokens.music import MUSIC, MusicAsk, MusicTokens, guessed_key, melody
+from tokenloom.tokens.music import MusicAsk, MusicTokens, guessed_key, melody
 from tokenloom.tokens.music_events import meaning
+from tokenloom.tokens.music_key import Key, in_key
 from tokenloom.tokens.music_score import piece_of, snapped
 from tokenloom.tokens.music_wish import Wish, parse_wish
 
 COMPOSER = "composer"
 """The shipped model's name."""
 MAX_N = 16
+DRAFTS, MOST_DRAFTS = 4, 8
+"""Of each version where a key is asked for, when nobody says how many, and at most: the key of a tune shows
+when it is done, and one that is in the asked key is kept."""
 BARS = 16
 """Whole bars where nobody says how many."""
 TEMPERATURE, TOP_P = 1.0, 0.95
@@ -79,17 +85,6 @@ class Composer:
         return Composer(name or folder.name, MusicTokens.open(folder), recommended(name, folder))
 
 
-def composes(folder: Path) -> bool:
-    """Whether a model's path is that of a composer: a folder whose vocabulary has the events of music."""
-    if not (folder / "tokenloom.json").is_file():
-        return False
-    try:
-        vocabulary = read_vocabulary(folder)
-    except ValueError:
-        return False  # a damaged file says nothing here; loading the model names the fault
-    return vocabulary is not None and MUSIC in vocabulary.names
-
-
 @dataclass(frozen=True)
 class How:
     """How it is to be composed, whatever it is. None: as the model's makers recommend."""
@@ -100,11 +95,14 @@ class How:
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
+    drafts: int = DRAFTS
+    """Of each version where new music in a key is asked for; one is kept."""
     harmonise: bool = False
     """Chords and a bass are put under it, by rules."""
 
     def __post_init__(self) -> None:
         _within("n", self.n, 1, MAX_N, whole=True)
+        _within("drafts", self.drafts, 1, MOST_DRAFTS, whole=True)
         _within("temperature", self.temperature, 0, 2)
         _within("top_p", self.top_p, 0, 1)
         if self.top_p == 0:
@@ -204,7 +202,8 @@ def compose(composer: Composer, wish: Wish, how: How = How()) -> Road:
     chooses."""
     wish = replace(wish, bars=BARS) if wish.bars is None else wish
     ask = _checked(lambda: composer.tokens.compose(wish))
-    return (yield from _written(composer, ask, how))
+    key = None if wish.tonic is None or wish.mode is None else (wish.tonic, wish.mode)
+    return (yield from _written(composer, ask, how, key))
 
 
 def go_on(composer: Composer, score: Score, bars: int, wish: Wish = Wish(), how: How = How()) -> Road:
@@ -247,11 +246,16 @@ def bars_of(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2] or found[1])
 
 
-def _written(composer: Composer, ask: MusicAsk, how: How) -> Road:
+def _written(composer: Composer, ask: MusicAsk, how: How, key: Key | None = None) -> Road:
+    """key: of several drafts one that is in it is kept."""
     how = how.drawn()
     assert how.seed is not None
-    written = yield Write(ask, how.n, how.seed, _sampling(composer, how))
-    scores = [_titled(composer.tokens.score(ask, ids)) for ids in written]
+    sampling = _sampling(composer, how)
+    mark = None if key is None else partial(in_key, key=key)
+    drafts = how.drafts if key is not None and sampling.temperature > 0 else 1
+    written = yield Write(ask, how.n * drafts, how.seed, sampling)
+    scores = [composer.tokens.score(ask, ids) for ids in written]
+    scores = [_titled(scores[at]) for at in keep(drafts, mark, scores)]
     if how.harmonise:
         scores = [accompanied(score) for score in scores]
     return Made(tuple(scores), how.seed, len(ask.ids), sum(len(ids) for ids in written))

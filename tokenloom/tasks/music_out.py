@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from tokenloom.config import new_file
 from tokenloom.sound.score import Score
+from tokenloom.tasks import sound_out
 from tokenloom.trust import label
-from tokenloom.trust.notation import label_notation
 
 Kind = Literal["midi", "abc", "wav", "flac", "ogg", "mp3", "png", "svg"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -64,20 +64,20 @@ def deliver(
     if kind not in KINDS:
         raise ValueError(f"format: found {kind!r}; allowed: {', '.join(KINDS)}")
     if kind in SOUNDS:
-        return _sound(score, kind, seed, audible, soundfont)
+        return sound_out.deliver(samples_of(score, RATE, seed, soundfont), RATE, kind, audible)
     if kind == "png":
         return _picture(score, lang, width)
     if kind == "midi":
         from tokenloom.sound.midi import write_midi
 
-        return label_notation(write_midi(score), "midi", lang)
+        return label("midi", write_midi(score), lang=lang).data
     if kind == "svg":
         from tokenloom.sound.roll import roll_svg
 
-        return label_notation(roll_svg(score, width).encode(), "svg", lang)
+        return label("svg", roll_svg(score, width).encode(), lang=lang).data
     from tokenloom.sound.abc import write_abc
 
-    return label_notation(write_abc(score).encode(), "abc", lang)
+    return label("abc", write_abc(score), lang=lang).data
 
 
 def samples_of(score: Score, rate: int = RATE, seed: int = 0, soundfont: Path | str | None = None) -> Any:
@@ -89,18 +89,6 @@ def samples_of(score: Score, rate: int = RATE, seed: int = 0, soundfont: Path | 
     from tokenloom.sound.synth import render
 
     return render(score, rate, seed)
-
-
-def _sound(score: Score, kind: str, seed: int, audible: bool, soundfont: Path | str | None) -> bytes:
-    from tokenloom.sound.audio import encode
-    from tokenloom.trust.audio import with_rhythm
-
-    samples = samples_of(score, RATE, seed, soundfont)
-    if kind == "wav":
-        return label("wav", encode(samples, RATE, kind), audible=audible).data
-    if audible:
-        samples = with_rhythm(samples, RATE)
-    return label(cast(Any, kind), encode(samples, RATE, kind)).data
 
 
 def _picture(score: Score, lang: str, width: int) -> bytes:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tokenloom.engine.drafts import keep
 from tokenloom.tasks.declare import Prompt
-from tokenloom.tasks.drafts import keep
 
 if TYPE_CHECKING:
     from tokenloom.api import Generation, Model

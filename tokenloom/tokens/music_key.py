@@ -31,6 +31,8 @@ LAST = {
     "mixolydian": (700, 11, 33, 11, 33, 56, 11, 33, 11, 11, 56, 33),
 }
 """Thousandths of the tunes that end on each."""
+Key = tuple[str, str]
+"""Tonic and mode."""
 SHARE = {"major": 0.852, "minor": 0.118, "dorian": 0.014, "mixolydian": 0.017}
 NOTES = 20.0
 """So many independent notes a tune's degrees count for: neighbours repeat one another."""
@@ -45,7 +47,7 @@ def pitch_classes(score: Score) -> np.ndarray:
     return found
 
 
-def key_of(score: Score) -> list[tuple[str, str]]:
+def key_of(score: Score) -> list[Key]:
     """All (tonic, mode) from the likeliest on; tonics are spelled with the fewest accidentals.
 
     ValueError for a score without notes.
@@ -56,7 +58,7 @@ def key_of(score: Score) -> list[tuple[str, str]]:
     notes = [note for track in score.tracks if not track.drums for note in track.notes]
     last = max(notes, key=lambda note: (note.start, -note.pitch)).pitch
     weights = weights / weights.sum()
-    found: dict[tuple[str, str], float] = {}
+    found: dict[Key, float] = {}
     for mode, degrees in DEGREES.items():
         logs = np.log(np.array(degrees) / sum(degrees))
         for tonic in _tonics(mode):
@@ -64,6 +66,26 @@ def key_of(score: Score) -> list[tuple[str, str]]:
             ending = math.log(LAST[mode][(last - at) % 12] / 1000)
             found[tonic, mode] = NOTES * float(weights @ np.roll(logs, at)) + ending + math.log(SHARE[mode])
     return sorted(found, key=lambda key: -found[key])
+
+
+def same_key(one: Key, other: Key) -> bool:
+    """Of one tonic, however it is spelled, and one mode."""
+    return pitch_class(one[0]) == pitch_class(other[0]) and one[1] == other[1]
+
+
+def same_signature(one: Key, other: Key) -> bool:
+    """Of the same accidentals: relative keys are."""
+    return (fifths_of(*one) - fifths_of(*other)) % 12 == 0
+
+
+def in_key(score: Score, key: Key) -> tuple[int, int]:
+    """How well a melody is in a key, a greater value is better: whether it is the likeliest one, and whether
+    the likeliest has its signature. (0, 0) for a score without notes.
+    """
+    if not pitch_classes(score).any():
+        return 0, 0
+    found = key_of(score)[0]
+    return int(same_key(found, key)), int(same_signature(found, key))
 
 
 def _tonics(mode: str) -> list[str]:

@@ -1,6 +1,8 @@
-"""Speech on its way out: made a file's bytes and labelled. The one place where it leaves as a file.
+"""Sound on its way out, speech and music: made a file's bytes and labelled. The one place where it leaves as
+a file.
 
-Not the voices (sound.voices) and not streams, which carry no label within them (sound.streams).
+Not the voices (sound.voices), not what plays a score (music_out) and not streams, which carry no label within
+them (sound.streams).
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from pathlib import Path
 
 from tokenloom.sound.audio import Samples, encode, kind_of
 from tokenloom.trust import label
+from tokenloom.trust.audio import with_rhythm
 from tokenloom.trust.verify import KINDS, Kind
 
 
@@ -34,4 +37,6 @@ def deliver(samples: Samples, rate: int, kind: str, audible: bool = True) -> byt
     known = labelled_kind(kind)
     if known is None:
         raise ValueError(f"format {kind!r}: no label is known for it; use wav")
+    if audible and kind != "wav":  # a WAV gets the tones with its label, which it may have already
+        samples = with_rhythm(samples, rate)
     return label(known, encode(samples, rate, kind), audible=audible).data
