@@ -17,7 +17,7 @@ from tokenloom.engine.request import Request, Sampling
 from tokenloom.hub.sampling import recommended
 from tokenloom.sound import voices
 from tokenloom.sound.english import readable
-from tokenloom.sound.own import ENGINE, speaks
+from tokenloom.sound.own import CODEC, ENGINE, speaks
 from tokenloom.sound.voices import NoVoice, Samples, Voice
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def open_speaker(folder: Path, name: str) -> Speaker:
     from tokenloom.codec.audio_folder import open_audio_codec
     from tokenloom.engine.load import open_core
     from tokenloom.sound.hibari import english_phonemes
-    from tokenloom.tokens.speech import CODEC, SpeechTokens
+    from tokenloom.tokens.speech import SpeechTokens
 
     if not speaks(folder):
         raise NoVoice(

@@ -14,14 +14,14 @@ from tokenloom.hub.card import card_of_folder
 from tokenloom.sound.voices import VoiceInfo
 
 ENGINE = "own"
-CODEC = "sound/config.json"
-"""What a model's folder has that speaks."""
+CODEC = "sound"
+"""The folder of the codec in that of a model that speaks."""
 NOTE = "numbers, dates, times and short commands"
 
 
 def speaks(folder: Path) -> bool:
     """Whether a model's path is that of one that speaks: a folder with a codec of sound in it."""
-    return (folder / CODEC).is_file()
+    return (folder / CODEC / "config.json").is_file()
 
 
 def known(folder: Path) -> list[VoiceInfo]:

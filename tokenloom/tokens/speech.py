@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tokenloom.sound.own import CODEC
 from tokenloom.step import Range
 from tokenloom.tokens.folder import read_vocabulary
 from tokenloom.tokens.text import Tokenizer, load_tokenizer
@@ -30,8 +31,6 @@ from tokenloom.weights.tokenizer_files import json_object
 
 SOUND = "sound"
 """The name of the range of codes."""
-CODEC = "sound"
-"""The folder of the codec in that of a model that speaks."""
 SPEAK, WORD = "<|speak|>", "<|word|>"
 SPEECH_MARKS = (SPEAK, WORD)
 """The layout's marks, in the order of their ids; <|sound|> and <|/sound|> come after them."""
