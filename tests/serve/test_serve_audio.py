@@ -322,3 +322,23 @@ def test_whoever_leaves_while_it_is_listened_to_is_told_to_the_engine(sounding: 
 
 def test_names_that_stand_for_the_recogniser_here() -> None:
     assert "whisper-1" in hearing.OWN_NAMES
+
+
+def test_reading_aloud_is_a_task(sounding: Served) -> None:
+    listed = {task["name"]: task for task in sounding.get("/v1/tasks").json()["data"]}
+    assert (listed["speak"]["kind"], listed["speak"]["model"]) == ("speech", None)
+    body = {"fields": {"input": "Hello there.", "speed": 2, "seed": 3}}
+    answer = sounding.post("/v1/tasks/speak", body)
+    assert answer.headers["content-type"] == "audio/mpeg"
+    assert (answer.headers["x-tokenloom-voice"], answer.headers["x-tokenloom-seed"]) == ("heart", "3")
+    assert answer.content == sounding.post("/v1/audio/speech", body["fields"]).content, "the route's own"
+    streamed = sounding.post("/v1/tasks/speak", {**body, "stream": True})
+    assert streamed.headers["content-type"].startswith("text/event-stream")
+    for fields, param in (
+        ({}, "fields.input"),
+        ({"input": "x", "speed": 9}, "fields.speed"),
+        ({"input": "x", "voice": "a/b"}, "fields.voice"),
+        ({"input": "你好"}, "fields.voice"),
+    ):
+        error = sounding.post("/v1/tasks/speak", {"fields": fields}).json()["error"]
+        assert error["param"] == param, error
