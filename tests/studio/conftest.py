@@ -6,11 +6,13 @@ import contextlib
 import functools
 import shutil
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from band import Band, band
 from studio_server import Eyes, Wire, serve
+
+if TYPE_CHECKING:
+    from band import Band
 
 
 def note_error(eyes: Eyes, message: Any) -> None:
@@ -45,6 +47,8 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Band]]:
     """(address, engine) of a real server that composes, speaks and listens."""
+    from band import band
+
     with band(tmp_path_factory.mktemp("band")) as running:
         yield running
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def test_a_text_is_read_aloud(page: Any, tmp_path: Path) -> None:
     heard = work.locator(".wave clipPath rect")
     assert float(heard.get_attribute("width")) == 0
     work.get_by_role("button", name="Play").click()
-    page.wait_for_function("Number(document.querySelector('.wave clipPath rect').getAttribute('width')) > 20")
+    expect(heard).to_have_attribute("width", re.compile(r"^[1-9][0-9]"))
     work.get_by_role("button", name="Pause").click()
     box = work.locator(".wave").bounding_box()
     work.locator(".wave").click(position={"x": box["width"] / 2, "y": 20})

@@ -10,8 +10,10 @@ export const aloud = signal(null);
 /** Stops the answer that is being read. */
 export function hush() {
   aloud.value?.abort.abort();
-  aloud.value?.audio?.pause();
+  const { audio } = aloud.value ?? {};
   aloud.value = null;
+  audio?.pause();
+  if (audio) URL.revokeObjectURL(audio.src);
 }
 
 /** The words of an answer without the marks of Markdown; code is left out. @param {string} text */

@@ -1,7 +1,7 @@
 /** One message: what was asked, or what was answered with its figures, and what can be done with it. */
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../lib.js";
 import { number, t } from "../i18n.js";
-import { aloud, readAnswer } from "../aloud.js";
+import { aloud, hush, readAnswer } from "../aloud.js";
 import { resendFrom, takeOut } from "../chat.js";
 import { sounds } from "../speech.js";
 import { checkSoon, say } from "../state.js";
@@ -135,6 +135,7 @@ function Answer({ message, conversation, run, idle }) {
 
 /** Reads the answer aloud, and stops reading it. */
 function Aloud({ message }) {
+  useEffect(() => () => aloud.value?.id === message.id && hush(), []); // who leaves the chat no longer hears it
   const phase = aloud.value?.id === message.id ? aloud.value.phase : "";
   const name = t(phase ? "aloud.stop" : "aloud.read");
   const kind = phase === "waiting" ? "bare saving" : "bare";

@@ -1,6 +1,7 @@
 /** Sounds that are played on the page: one at a time. A player's time is a signal, so that playheads can follow it. */
 import { batch, html, signal, useEffect, useMemo } from "../lib.js";
 import { t } from "../i18n.js";
+import { say } from "../state.js";
 import { Play } from "./icons.js";
 
 /** @type {HTMLAudioElement | null} the one that is heard */
@@ -50,13 +51,23 @@ function playerOf(url, seconds) {
     playing,
     time,
     length,
-    toggle: () => (audio.paused ? void audio.play() : audio.pause()),
+    toggle: () => (audio.paused ? begin(audio) : audio.pause()),
     /** @param {number} to seconds */
     seek: (to) => {
       if (audio) audio.currentTime = time.value = to;
     },
     end: () => audio?.pause(),
   };
+}
+
+/** Plays, or says that this browser cannot. @param {HTMLAudioElement} audio */
+async function begin(audio) {
+  try {
+    await audio.play();
+  } catch (error) {
+    if (!(error instanceof DOMException)) throw error;
+    if (error.name !== "AbortError") say(t("sound.unplayable")); // paused before it began
+  }
 }
 
 /** Minutes and seconds. @param {number} seconds */

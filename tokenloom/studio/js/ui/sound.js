@@ -1,5 +1,5 @@
 /** The page of speech: a text is read aloud, or a recording is written down; below it what came of this session. */
-import { html, useEffect, useId, useState } from "../lib.js";
+import { html, useEffect, useId, useRef, useState } from "../lib.js";
 import { lang, number, t } from "../i18n.js";
 import { fileName } from "../export.js";
 import { canRecord } from "../record.js";
@@ -184,6 +184,10 @@ const short = (text) => (text.length > 60 ? `${text.slice(0, 58).trimEnd()}…` 
 function Card({ one }) {
   const { run, error, finish, took, voice, seconds } = one;
   const name = short(one.name);
+  const place = useRef(null);
+  useEffect(() => {
+    if (run || one.url) place.current.scrollIntoView({ behavior: "smooth", block: "nearest" });
+  }, [run]);
   const heard = one.mode === "hear";
   const drop = () => {
     const back = removeSounding(one.id);
@@ -195,7 +199,7 @@ function Card({ one }) {
     seconds !== undefined && t("sound.seconds", { n: number(seconds, 1) }),
     took !== undefined && !error && t("stats.elapsed", { n: number(took / 1000, 1) }),
   ];
-  return html`<article class="work" aria-busy=${run ? "true" : undefined} aria-label=${name}>
+  return html`<article ref=${place} class="work" aria-busy=${run ? "true" : undefined} aria-label=${name}>
     <header>
       <div class="what">
         <h2 dir="auto">${name}</h2>
