@@ -62,6 +62,8 @@ def test_a_longer_sentence_than_the_model_is_said_word_by_word(folder: Path, mon
     voice = open_speaker(folder, "parrot")
     monkeypatch.setattr(voice, "_phonemes", lambda text: "ab cd " * 8)
     assert len(list(voice.codes("x", 1.0, 0))) == 16
+    monkeypatch.setattr(voice, "_phonemes", lambda text: "")
+    assert len(voice.utter("你好", 1.0, 0)) == 0
     monkeypatch.setattr(voice, "_phonemes", lambda text: "abcdefg " * 60)
     with pytest.raises(ValueError, match="say it in shorter sentences"):
         list(voice.codes("x", 1.0, 0))
