@@ -89,15 +89,11 @@ def write_speech_set(
     used: set[int] = set()
     for number, one in enumerate(speech.utterances):
         codes = codec.encode(speech.sound(number), speech.rate)
-        if len(codes) // codec.depth < len(one.ends):
-            dropped["fewer frames than words"] += 1
-            continue
-        used.update(codes.tolist())
-        example = tokens.example(words_said(one, codes, codec.hop, codec.depth))
-        if len(example.ids) > longest:
-            dropped["too long"] += 1
+        why = _add(sets[HELD if one.held else TRAIN], one, codes, codec, tokens, longest)
+        if why:
+            dropped[why] += 1
         else:
-            sets[HELD if one.held else TRAIN].append(example)
+            used.update(codes.tolist())
         if progress is not None:
             progress(number + 1, len(speech.utterances))
     about: dict[str, Any] = {
@@ -117,6 +113,24 @@ def write_speech_set(
         about[f"documents_{name}"], about[f"tokens_{name}"] = shards.n_documents, shards.n_tokens
     put_json(out / "about.json", about)
     return about
+
+
+def _add(
+    documents: list[Example],
+    one: Utterance,
+    codes: np.ndarray,
+    codec: Codec,
+    tokens: SpeechTokens,
+    longest: int,
+) -> str:
+    """Adds an utterance's document; says why where it does not."""
+    if len(codes) // codec.depth < len(one.ends):
+        return "fewer frames than words"
+    example = tokens.example(words_said(one, codes, codec.hop, codec.depth))
+    if len(example.ids) > longest:
+        return "too long"
+    documents.append(example)
+    return ""
 
 
 def _write(folder: Path, documents: Sequence[Example], tokens: SpeechTokens) -> Shards:
