@@ -93,7 +93,7 @@ class Music:
         """Pieces of these words, in English or Chinese.
 
         options: kind, key ("A minor"), metre ("6/8"), tempo, which go over the words; n, seed, temperature,
-        top_k, top_p, harmonise. 16 bars unless said.
+        top_k, top_p, harmonise, drafts. 16 bars unless said.
         """
         wish, how = _asked(words, options, bars=bars)
         return self._walk(compose(self.composer, wish, how), wish.unknown)
