@@ -13,7 +13,7 @@ import pytest
 from gguf_fixtures import small_llama
 from tiny_composer import tiny_composer
 
-from tokenloom import cli
+from tokenloom import cli, hub
 from tokenloom.trust import label_work
 
 Loom = Callable[..., "Done"]
@@ -74,7 +74,8 @@ def test_a_local_model_from_pull_to_remove(loom: Loom, tmp_path: Path) -> None:
     assert loom("pull", "mine", "--quiet-if-present").stdout == ""
     assert loom("remove", "mine").returncode == 0
     assert file.exists()
-    assert [line.split()[0] for line in loom("models", "--installed").stdout.splitlines()] == ["name", "poet"]
+    there = [line.split()[0] for line in loom("models", "--installed").stdout.splitlines()]
+    assert there == ["name", *(one.name for one in hub.shipped())]
 
 
 @pytest.mark.parametrize(

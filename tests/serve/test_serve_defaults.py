@@ -12,6 +12,7 @@ import pytest
 from fake_engine import FakeEngine
 from serving import Serve, Served
 
+from tokenloom import hub
 from tokenloom.engine.request import Sampling
 
 CHAT = "/v1/chat/completions"
@@ -53,7 +54,7 @@ def test_the_embedded_model_is_the_default(serve: Serve, put: PUT) -> None:
         "smollm2",
         "aaa",
         "zzz",
-        "poet",
+        *(one.name for one in hub.shipped()),
     ]
     for route, body in ROUTES.items():
         assert served.post(route, body).json()["model"] == "smollm2"
