@@ -341,7 +341,7 @@ def test_adapters_are_models(serve: Serve) -> None:
 def test_without_names_whatever_is_installed_is_offered(serve: Serve) -> None:
     served = serve(models=())
     offered = [card["id"] for card in served.get("/v1/models").json()["data"]]
-    assert offered == [one.name for one in hub.shipped()]  # they come with the package, and answer for no other
+    assert offered == [one.name for one in hub.shipped()]  # with the package; they answer for no other
     answer = served.post(CHAT, body())
     assert answer.status_code == 404
     assert "loom pull" in answer.json()["error"]["message"]
