@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from test_pictures_guide import run
 from test_train_guide import command_of, commands, fences, named
-from tiny_composer import tiny_composer
 
 from tokenloom import trust
 
@@ -67,13 +66,12 @@ def test_the_links_lead_somewhere() -> None:
 
 @pytest.mark.slow
 def test_composing_runs(tmp_path: Path) -> None:
-    """The commands and the Python examples of music, by a model of random weights."""
-    tiny_composer(tmp_path / "composer")
+    """The commands and the Python examples of music, by the composer that ships."""
     part = ENGLISH.read_text("utf-8").partition("## Composing")[2].partition("## The API")[0]
     verified = fences(ENGLISH, "sh")[-3]
     assert "loom verify" in verified
     lines = "".join(re.findall(r"^```sh\n(.*?)^```", part, re.S | re.M)) + verified
-    for command in ["loom pull ./composer", *lines.splitlines()]:
+    for command in lines.splitlines():
         assert run(["bash", "-c", command], tmp_path).strip(), command
     for name in ("reel.wav", "reel-zh.svg", "air-2.png", "longer.mid", "mended.mid", "full.mp3"):
         assert trust.verify(tmp_path / name).ok, name
