@@ -7,7 +7,6 @@ the adaptive weight. That both learn the same is a test's matter.
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import time
@@ -69,7 +68,6 @@ def run(
         say(f"{kind}: {figures[kind]}")
     result = {"what": "bench codec", "rows": rows, "rounds": rounds, "threads": threads, "dtype": str(dtype)}
     result |= {"weights": sum(p.numel() for p in ImageCodec(config).parameters()), **figures}
-    say(json.dumps(result))
     return result
 
 

@@ -43,7 +43,7 @@ def run(
         alone.append(_child("alone", model, streams, new, vocab, seed))
         say(f"round {turn + 1}: {served[-1]:.0f} over HTTP, {alone[-1]:.0f} in the engine alone")
     over, inside = statistics.median(served), statistics.median(alone)
-    result = {
+    return {
         "what": "bench http",
         "model": model,
         "streams": streams,
@@ -54,8 +54,6 @@ def run(
         "engine_tok_s": round(inside, 1),
         "share": round(over / inside, 3),
     }
-    say(json.dumps(result))
-    return result
 
 
 def _served(model: str, streams: int, new: int, vocab: int, seed: int) -> float:

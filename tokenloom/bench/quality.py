@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,5 +45,4 @@ def run(
         say(f"{name}: {figures[f'{name}_perplexity']} after {time.perf_counter() - start:.0f} s")
         step.close()
     figures["change"] = round(figures["native_perplexity"] / figures["float32_perplexity"] - 1, 5)
-    say(json.dumps(figures))
     return figures

@@ -67,7 +67,7 @@ def run(
         for suffix in ("", "_compiled")
         if f"tokenloom{suffix}" in figures
     }
-    result = {
+    return {
         "what": "bench training",
         "model": SIZES,
         "rows": rows,
@@ -78,8 +78,6 @@ def run(
         **figures,
         **ratios,
     }
-    say(json.dumps(result))
-    return result
 
 
 def _child(spec: dict[str, Any]) -> dict[str, Any]:
@@ -123,5 +121,4 @@ def packing(
         say(f"{name}: {found[name]}")
     result = {"what": "bench packing", "set": Path(path).name, "model": start, "context": context, **found}
     result["ratio"] = round(found["alone"]["epoch_s"] / found["packed"]["epoch_s"], 2)
-    say(json.dumps(result))
     return result

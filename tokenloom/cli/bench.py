@@ -103,12 +103,12 @@ def bench(
 
 
 def _note(ledger: Path, result: dict[str, Any]) -> None:
-    """One JSON line more in the ledger, with what it was measured on."""
+    """The figures as one JSON line, with what they were measured on: said, and added to the ledger."""
     import json
 
     from tokenloom.bench.compare import commit, machine
 
+    line = json.dumps({**result, "commit": commit(), "machine": machine()}, ensure_ascii=False)
     with ledger.open("a", encoding="utf-8") as file:
-        file.write(
-            json.dumps({**result, "commit": commit(), "machine": machine()}, ensure_ascii=False) + "\n"
-        )
+        file.write(line + "\n")
+    print(line, flush=True)
