@@ -71,10 +71,10 @@ def tiny_speaker(folder: Path, *, context: int = 256, depth: int = 1) -> Path:
     import torch
 
     from tokenloom.codec.audio_folder import open_audio_codec
+    from tokenloom.hub.card import SPEECH as INNER
     from tokenloom.model.features import ModelConfig
     from tokenloom.model.save import save_model
     from tokenloom.model.transformer import Transformer
-    from tokenloom.sound.own import CODEC as INNER
     from tokenloom.tokens.folder import tokenizer_files
     from tokenloom.tokens.speech import add_speech
     from tokenloom.tokens.train import Plan, train_tokenizer

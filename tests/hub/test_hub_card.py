@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tiny_composer import tiny_composer
 
-from tokenloom.hub.card import Card, card_of, card_of_folder, composes, has_codec
+from tokenloom.hub.card import Card, card_of, card_of_folder, composes, has_codec, speaks
 
 README = "---\nlicense: apache-2.0\nlanguage:\n- en\n- zh\ntags: [x]\n---\n# Model\nlicense: none\n"
 
@@ -39,6 +39,14 @@ def test_a_folder_whose_tokenizer_has_music_composes(tmp_path: Path) -> None:
     (folder / "codec").mkdir()
     (folder / "codec" / "config.json").write_text("{}")
     assert card_of(folder).abilities == ("draw", "edit", "restyle", "describe", "compose"), "one for both"
+
+
+def test_a_folder_with_a_codec_of_sound_speaks(tmp_path: Path) -> None:
+    assert not speaks(tmp_path)
+    (tmp_path / "sound").mkdir()
+    (tmp_path / "sound" / "config.json").write_text("{}")
+    assert speaks(tmp_path)
+    assert card_of(tmp_path).abilities == ("speak",), "and writes no text"
 
 
 @pytest.mark.parametrize(

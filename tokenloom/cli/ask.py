@@ -145,7 +145,7 @@ def chat(
 def _load(name: str, dtype: str, device: str) -> Model:
     """The model; one that is not here yet is fetched under a progress bar."""
     from tokenloom import api, hub
-    from tokenloom.hub.card import composes, has_codec
+    from tokenloom.hub.card import composes, has_codec, speaks
 
     try:
         found = hub.find(name)
@@ -154,14 +154,12 @@ def _load(name: str, dtype: str, device: str) -> Model:
 
         pull(name)
         found = hub.find(name)
-    if has_codec(found.path):
-        raise ValueError(
-            f"model: {name} draws pictures and does not talk; `loom draw` and `loom describe` use it. For "
-            "words take smollm2, say"
-        )
-    if composes(found.path):
-        raise ValueError(
-            f"model: {name} composes music and writes no text; `loom compose` uses it. For words take "
-            "smollm2, say"
-        )
+    others = (
+        (has_codec, "draws pictures and does not talk", "`loom draw` and `loom describe` use it"),
+        (composes, "composes music and writes no text", "`loom compose` uses it"),
+        (speaks, "reads aloud and writes no text", "`loom speak --model` uses it"),
+    )
+    for is_one, does, use in others:
+        if is_one(found.path):
+            raise ValueError(f"model: {name} {does}; {use}. For words take smollm2, say")
     return api.load(name, dtype=dtype, device=device)

@@ -215,7 +215,7 @@ def open_named(name: str) -> SoundCodec:
     """A codec's folder, or that of a speaking model's folder or name. ValueError, FileNotFoundError."""
     from tokenloom.codec.audio_folder import open_audio_codec
     from tokenloom.hub import find
-    from tokenloom.sound.own import CODEC
+    from tokenloom.hub.card import SPEECH as CODEC
 
     place = Path(name).expanduser()
     if not place.is_dir():

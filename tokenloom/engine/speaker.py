@@ -14,10 +14,12 @@ import numpy as np
 
 from tokenloom import hub
 from tokenloom.engine.request import Request, Sampling
+from tokenloom.hub.card import SPEECH as CODEC
+from tokenloom.hub.card import speaks
 from tokenloom.hub.sampling import recommended
 from tokenloom.sound import voices
 from tokenloom.sound.english import readable
-from tokenloom.sound.own import CODEC, ENGINE, speaks
+from tokenloom.sound.own import ENGINE
 from tokenloom.sound.voices import NoVoice, Samples, Voice
 
 if TYPE_CHECKING:

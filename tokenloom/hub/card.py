@@ -21,6 +21,10 @@ DIFFUSION = ("draw", "edit", "restyle")
 """What a diffusion model does."""
 COMPOSE = "compose"
 """What a model of music does."""
+SPEECH = "sound"
+"""Subfolder of a model that speaks: the codec that turns its codes into sound."""
+SPEAK = "speak"
+"""What such a model does."""
 EVENTS, COMPOSE_MARK = "music", "<|compose|>"
 """What a composer's tokenizer has: the range of the events of music, and the mark of a new piece."""
 
@@ -87,11 +91,17 @@ def composes(path: str | Path) -> bool:
     )
 
 
+def speaks(path: str | Path) -> bool:
+    """Whether a model's path is that of one that speaks: a folder with a codec of sound in it."""
+    return (Path(path) / SPEECH / "config.json").is_file()
+
+
 def _made(folder: Path) -> tuple[str, ...]:
-    """What a model of pictures or music does; empty for a model of text."""
+    """What a model of pictures, music or speech does; empty for a model of text."""
     if has_pipeline(folder):
         return DIFFUSION
-    return (PICTURES if has_codec(folder) else ()) + ((COMPOSE,) if composes(folder) else ())
+    does = (PICTURES if has_codec(folder) else ()) + ((COMPOSE,) if composes(folder) else ())
+    return does + ((SPEAK,) if speaks(folder) else ())
 
 
 def abilities(chats: bool) -> tuple[str, ...]:

@@ -10,18 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tokenloom import hub
-from tokenloom.hub.card import card_of_folder
+from tokenloom.hub.card import card_of_folder, speaks
 from tokenloom.sound.voices import VoiceInfo
 
 ENGINE = "own"
-CODEC = "sound"
-"""The folder of the codec in that of a model that speaks."""
 NOTE = "numbers, dates, times and short commands"
-
-
-def speaks(folder: Path) -> bool:
-    """Whether a model's path is that of one that speaks: a folder with a codec of sound in it."""
-    return (folder / CODEC / "config.json").is_file()
 
 
 def known(folder: Path) -> list[VoiceInfo]:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tokenloom.sound.own import CODEC
+from tokenloom.hub.card import SPEECH as CODEC
 from tokenloom.step import Range
 from tokenloom.tokens.folder import read_vocabulary
 from tokenloom.tokens.text import Tokenizer, load_tokenizer
