@@ -14,7 +14,8 @@ from tokenloom.engine.request import Request
 from tokenloom.sound.score import Score
 from tokenloom.tasks.music import Composer, How, Road, accompanied, compose, go_on, infill, wish_of
 from tokenloom.tasks.music_in import read_score
-from tokenloom.tasks.music_out import RATE, deliver, kind_of, samples_of, write
+from tokenloom.tasks.music_out import RATE, deliver, kind_of, samples_of
+from tokenloom.tasks.places import write
 
 if TYPE_CHECKING:
     import numpy as np

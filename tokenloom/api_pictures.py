@@ -49,7 +49,7 @@ from tokenloom.tasks.pictures_in import (
     read_picture,
 )
 from tokenloom.tasks.pictures_out import SIZE, deliver, enlarge, kind_of, put_into
-from tokenloom.tasks.pictures_out import write as write_file
+from tokenloom.tasks.places import write as write_file
 
 if TYPE_CHECKING:
     import numpy as np

@@ -389,6 +389,7 @@ def test_a_file_that_is_no_picture_is_said(easel: Wire, look: Look) -> None:
     page.get_by_label("Choose a picture").set_input_files(file)
     expect(page.locator(".toast")).to_contain_text("no picture in “notes.png”")
     page.get_by_label("Choose a picture").set_input_files(png(3000, 1500))
+    expect(page.get_by_role("img", name="The picture to work on: house.png")).to_be_visible()
     page.get_by_role("button", name="Describe", exact=True).click()
     expect(page.get_by_role("article", name="house.png")).to_be_visible()
     expect(page.locator(".said-of")).not_to_be_empty()

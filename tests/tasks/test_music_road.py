@@ -27,7 +27,8 @@ from tokenloom.tasks.music import (
     wish_of,
 )
 from tokenloom.tasks.music_in import read_score
-from tokenloom.tasks.music_out import KINDS, deliver, kind_of, numbered
+from tokenloom.tasks.music_out import KINDS, deliver, kind_of
+from tokenloom.tasks.places import numbered
 from tokenloom.tokens.music import CLOSED, MusicTokens, add_music
 from tokenloom.tokens.music_wish import Wish
 from tokenloom.tokens.train import Plan, train_tokenizer

@@ -13,14 +13,12 @@ from tokenloom.tasks.pictures_out import (
     GREY,
     deliver,
     enlarge,
-    free,
     kind_of,
-    numbered,
     put_into,
     resized,
     veil,
-    write,
 )
+from tokenloom.tasks.places import free, numbered, write
 from tokenloom.trust.verify import Kind, inspect
 
 

@@ -189,8 +189,8 @@ def _accompanied(score: Score) -> Composed:
 
 def _files(output: list[Path] | None, wav: bool, n: int) -> list[list[Path]]:
     """The files of each version, whose places are right."""
-    from tokenloom.tasks.music_out import check_place, numbered
-    from tokenloom.tasks.pictures_out import free
+    from tokenloom.tasks.music_out import kind_of
+    from tokenloom.tasks.places import check_place, free, numbered
 
     asked = output or [free(Path("tune.mid"))]
     if wav:
@@ -198,6 +198,7 @@ def _files(output: list[Path] | None, wav: bool, n: int) -> list[list[Path]]:
     asked = list(dict.fromkeys(asked))
     for path in asked:
         for one in numbered(path, n):
+            kind_of(one)
             check_place(one)
     return [list(paths) for paths in zip(*(numbered(path, n) for path in asked), strict=True)]
 

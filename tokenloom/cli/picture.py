@@ -204,7 +204,8 @@ def _check(lang: str | None, fit: str = "pad") -> str:
 
 
 def _files(output: Path | None, default: Path, n: int) -> list[Path]:
-    from tokenloom.tasks.pictures_out import check_place, free, numbered
+    from tokenloom.tasks.pictures_out import kind_of
+    from tokenloom.tasks.places import check_place, free, numbered
     from tokenloom.trust import check_producer
 
     if output is not None:
@@ -212,6 +213,7 @@ def _files(output: Path | None, default: Path, n: int) -> list[Path]:
     else:
         files = [free(path) for path in numbered(default, n)]
     for path in files:
+        kind_of(path)
         check_place(path)
     check_producer()
     return files

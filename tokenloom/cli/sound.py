@@ -79,7 +79,7 @@ def speak(
     from tokenloom.engine.speaker import open_voice
     from tokenloom.sound.say import check_speed, pieces_of, say
     from tokenloom.sound.voices import choose_voice
-    from tokenloom.tasks.pictures_out import free
+    from tokenloom.tasks.places import free
     from tokenloom.tasks.sound_out import check_ending, deliver
     from tokenloom.trust import check_producer
 

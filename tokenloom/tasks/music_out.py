@@ -5,11 +5,9 @@ A sound is played by the built-in synthesiser, or by a SoundFont of the user's. 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from tokenloom.config import new_file
 from tokenloom.sound.score import Score
 from tokenloom.tasks import sound_out
 from tokenloom.trust import label
@@ -99,26 +97,3 @@ def _picture(score: Score, lang: str, width: int) -> bytes:
     buffer = io.BytesIO()
     roll(score, width).convert("RGBA").save(buffer, "PNG")
     return label("png", buffer.getvalue(), lang=lang).data
-
-
-def numbered(path: Path, n: int) -> list[Path]:
-    """The files of n versions: the path itself, or reel-1.mid, reel-2.mid, ... where there are several."""
-    if n == 1:
-        return [path]
-    return [path.with_name(f"{path.stem}-{at}{path.suffix}") for at in range(1, n + 1)]
-
-
-def check_place(path: Path) -> None:
-    """Said before anything is composed; ValueError names what is wrong with the place."""
-    kind_of(path)
-    if path.is_dir() or not path.parent.is_dir():
-        what = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-        raise ValueError(f"--output: found {str(path)!r}; {what}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ValueError(f"--output: {path} may not be written")
-
-
-def write(path: Path, data: bytes) -> None:
-    """Beside and renamed."""
-    with new_file(path) as beside:
-        beside.write_bytes(data)

@@ -70,9 +70,8 @@ class SpeechSurvey:
 
     def table(self) -> RenderableType:
         """All of it for a terminal."""
-        from rich.table import Table
+        from tokenloom.train.preflight_table import facts_table
 
-        rows = Table(show_header=False, box=None, pad_edge=False)
         facts = {
             "weights": f"{self.weights:,}" + (f", adversary {self.adversary:,}" if self.adversary else ""),
             "codes": f"{self.codes_hz:g} a second, {self.n_codes:,} codes",
@@ -80,9 +79,7 @@ class SpeechSurvey:
             "run": f"{self.steps:,} steps of {self.batch:,} crops of {self.crop_s:g} s",
             "learning rate": f"{self.lr:.3g}",
         }
-        for name, value in facts.items():
-            rows.add_row(f"[bold]{name}[/bold]", value)
-        return rows
+        return facts_table(facts)
 
 
 @dataclass(frozen=True)

@@ -66,9 +66,8 @@ class PictureSurvey:
 
     def table(self) -> RenderableType:
         """All of it for a terminal."""
-        from rich.table import Table
+        from tokenloom.train.preflight_table import facts_table
 
-        rows = Table(show_header=False, box=None, pad_edge=False)
         facts = {
             "weights": f"{self.weights:,}" + (f", adversary {self.adversary:,}" if self.adversary else ""),
             "codes": f"{self.places} places x {self.depth}, {self.n_codes:,} codes",
@@ -76,9 +75,7 @@ class PictureSurvey:
             "run": f"{self.steps:,} steps of {self.batch:,} pictures",
             "learning rate": f"{self.lr:.3g}",
         }
-        for name, value in facts.items():
-            rows.add_row(f"[bold]{name}[/bold]", value)
-        return rows
+        return facts_table(facts)
 
 
 @dataclass(frozen=True)

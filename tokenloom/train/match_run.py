@@ -56,14 +56,16 @@ class MatchSurvey:
         return dataclasses.asdict(self)
 
     def table(self) -> RenderableType:
-        from rich.table import Table
+        from tokenloom.train.preflight_table import facts_table
 
-        rows = Table(show_header=False, box=None, pad_edge=False)
-        rows.add_row("[bold]weights[/bold]", f"{self.weights:,}")
-        rows.add_row("[bold]data[/bold]", f"{self.sprites:,} sprites, composed without end")
-        rows.add_row("[bold]run[/bold]", f"{self.steps:,} steps of {self.pairs:,} pairs")
-        rows.add_row("[bold]learning rate[/bold]", f"{self.lr:.3g}")
-        return rows
+        return facts_table(
+            {
+                "weights": f"{self.weights:,}",
+                "data": f"{self.sprites:,} sprites, composed without end",
+                "run": f"{self.steps:,} steps of {self.pairs:,} pairs",
+                "learning rate": f"{self.lr:.3g}",
+            }
+        )
 
 
 @dataclass(frozen=True)

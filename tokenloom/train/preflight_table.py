@@ -5,6 +5,7 @@ Not the counting: preflight.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -44,6 +45,14 @@ def _sample(sample: Sample) -> RenderableType:
             text.append(" ...")
             break
     return Panel(text, title=Text(f"{sample.source}: green is learned"), title_align="left")
+
+
+def facts_table(facts: Mapping[str, str]) -> RenderableType:
+    """What a run is, a fact a line; the values are taken letter by letter."""
+    rows = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in facts.items():
+        rows.add_row(Text(name, style="bold"), Text(value))
+    return rows
 
 
 def _counts(found: Preflight) -> RenderableType:

@@ -59,10 +59,9 @@ class Survey:
     def table(self) -> RenderableType:
         """All of it for a terminal."""
         from rich.console import Group
-        from rich.markup import escape
-        from rich.table import Table
 
-        rows = Table(show_header=False, box=None, pad_edge=False)
+        from tokenloom.train.preflight_table import facts_table
+
         beside = self.measuring.seconds
         facts = {
             "weights": f"{self.weights:,}"
@@ -76,8 +75,7 @@ class Survey:
         }
         if self.watched is not None:
             facts["forgetting"] = self._forgetting()
-        for name, value in facts.items():
-            rows.add_row(f"[bold]{name}[/bold]", escape(value))
+        rows = facts_table(facts)
         return rows if self.preflight is None else Group(self.preflight.table(), rows)
 
     def _forgetting(self) -> str:

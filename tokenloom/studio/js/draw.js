@@ -78,16 +78,12 @@ export function choosePainter(name) {
   keep(PAINTER, name);
 }
 
-/**
- * The fields of a mode that the chosen model takes, as they are declared; none where it cannot do it. The picture of a
- * variation has its own place in the form.
- */
+/** The fields of a mode that the chosen model takes, as they are declared; none where it cannot do it. */
 export function fieldsOf(which) {
   const kind = diffuses.value ? "diffusion" : "codes";
   const declared = pictureTasks.value.get(which)?.fields ?? [];
   const fields = declared.filter((field) => !field.of || field.of === kind);
-  if (which === "vary") return fields.filter((field) => field.name !== "image");
-  if (!diffuses.value) return fields;
+  if (which === "vary" || !diffuses.value) return fields;
   return which === "describe" ? [] : fields.filter((field) => field.name !== "mask").map(ofDiffusion);
 }
 

@@ -71,15 +71,12 @@ function wrongWith(field) {
   return complaint(field, valueOf(field));
 }
 
-/** A variation is declared nowhere: it takes a picture and the fields of a drawing. */
-const IMAGE = { name: "image", type: "picture", required: true };
-
 /** Stop and go have keys: one button turning into the other within a click would send the form. */
 function Form() {
   const which = mode.value;
   const [tried, setTried] = useState(false);
   const [tongue, setTongue] = useState(lang.value);
-  const fields = which === "vary" ? [IMAGE, ...fieldsOf(which)] : fieldsOf(which);
+  const fields = fieldsOf(which);
   const wrong = (name) => {
     const field = tried && fields.find((one) => one.name === name);
     return field ? wrongWith(field) : "";
