@@ -459,13 +459,15 @@ def load(
     device: str = "auto",
     slots: int | None = None,
     adapters: Mapping[str, str] | None = None,
+    speculate: int | None = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> Model:
     """Loads a model: a catalogue name, a Hub name, a folder in the Hub's layout, or a GGUF file.
 
     A catalogue or Hub name that is not here yet is fetched first (`progress` is told bytes done and in all).
     dtype: auto, float32, bfloat16 or float16; device: auto, cpu, cuda. slots: sequences that run together.
-    adapters: {name: folder of a LoRA adapter}, chosen per request. A folder of diffusers is loaded with
+    adapters: {name: folder of a LoRA adapter}, chosen per request. speculate: ids guessed ahead where the
+    text repeats, which never changes the answer; 0 = none. A folder of diffusers is loaded with
     `load_diffusion`.
     """
     from tokenloom.engine.load import open_core
@@ -480,7 +482,14 @@ def load(
             "tokenloom.api.load_diffusion, or ask it with `loom draw` and `loom edit`"
         )
     options: dict[str, Any] = {} if slots is None else {"n_slots": slots}
-    core = open_core(found.path, dtype=dtype, device=device, adapters=dict(adapters or {}), **options)
+    core = open_core(
+        found.path,
+        dtype=dtype,
+        device=device,
+        adapters=dict(adapters or {}),
+        speculate=speculate,
+        **options,
+    )
     return Model(found.name, found.path, core, load_tokenizer(found.path))
 
 

@@ -11,7 +11,7 @@ from plain_answer import drive, plain
 
 from tokenloom.engine.core import Core
 from tokenloom.engine.request import Constraint, Request, Sampling
-from tokenloom.engine.speculate import EXPLORE, TRIALS, Lookup, Payoff
+from tokenloom.engine.speculate import EXPLORE, STEP_IDS, TRIALS, Lookup, Payoff, most
 
 
 def test_a_draft_is_what_followed_last_time() -> None:
@@ -22,6 +22,18 @@ def test_a_draft_is_what_followed_last_time() -> None:
     assert lookup.draft(3) == []
     lookup.extend([1, 2, 3])
     assert lookup.draft(2) == [9, 1]
+
+
+def test_a_crowd_is_not_guessed_for() -> None:
+    assert [most(8, rows) for rows in (1, 2, 4, 8, 9, 16, 40)] == [8, 7, 3, 1, 0, 0, 0]
+    assert most(0, 1) == 0
+    step = FakeStep(20, context=200, vocab_size=24, habit=7.0)
+    ticks = itertools.count()
+    loom = Core(step, grid=8, speculate=8, clock=lambda: float(next(ticks)))
+    drive(loom, *(Request(f"r{i}", "m", (i, *range(7)), max_tokens=60) for i in range(12)))
+    drafted = [rows for rows in step.runs if any(row.want > 1 for row in rows)]
+    assert all(sum(len(row.ids) for row in rows) <= STEP_IDS for rows in drafted)
+    assert all(row.want <= 1 for rows in step.runs if len(rows) > STEP_IDS // 2 for row in rows)
 
 
 def test_each_way_is_measured_and_the_better_one_taken() -> None:

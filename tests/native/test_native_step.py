@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import time
@@ -15,6 +16,7 @@ from gguf_fixtures import SMALL, small_llama, small_weights, write_gguf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tokenloom.engine.load import prepare
 from tokenloom.engine.process import EngineProcess
 from tokenloom.engine.request import Delta, Request, Sampling
 from tokenloom.model.load import load_model
@@ -222,7 +224,7 @@ def test_weights_that_are_no_numbers_end_no_process(tmp_path: Path) -> None:
 
 def test_killed_in_the_middle_of_a_step_the_engine_comes_back(model: Path) -> None:
     answers: dict[str, list[Delta]] = {"whole": [], "cut": [], "again": []}
-    greedy = Sampling(temperature=0.0)
+    many = 16  # so much to say that the first news comes long before the last
 
     def until(what: Callable[[], bool]) -> None:
         end = time.monotonic() + 60
@@ -231,23 +233,45 @@ def test_killed_in_the_middle_of_a_step_the_engine_comes_back(model: Path) -> No
             time.sleep(0.005)
 
     def ended(name: str) -> bool:
-        return any(delta.finish for delta in answers[name])
+        return sum(delta.finish is not None for delta in answers[name]) == many
 
     with EngineProcess(threads=2) as engine:
         engine.load("m", str(model))
         for name in answers:
-            request = Request(name, "m", tuple(IDS), 150, greedy, min_tokens=150)
+            request = Request(name, "m", tuple(IDS), 150, n=many, min_tokens=150)
             engine.submit(request, answers[name].extend)
             if name == "cut":
                 until(lambda: bool(answers["cut"]))
                 os.kill(engine.status().pid or 0, signal.SIGKILL)
                 until(lambda: engine.status().restarts == 1)
             until(lambda name=name: ended(name))
-    ids = {name: [i for delta in deltas for i in delta.ids] for name, deltas in answers.items()}
+    ids = {name: [i for d in deltas for i in d.ids if d.choice == 0] for name, deltas in answers.items()}
     assert len(ids["whole"]) == 150
     assert ids["again"] == ids["whole"]
     assert ids["cut"] == ids["whole"][: len(ids["cut"])]
     assert answers["cut"][-1].finish == "error"
+
+
+@pytest.mark.parametrize("sampling", [Sampling(temperature=0.0), Sampling(temperature=0.7)])
+def test_guessing_ahead_is_the_default_and_changes_no_bit(model: Path, sampling: Sampling) -> None:
+    assert prepare(model, dtype="float32", device="cpu").speculate == 0
+    again = tuple(IDS[:20]) * 3
+    favoured = tuple((i, 12.0) for i in range(40, 43))  # few ids to choose from: the text repeats
+    request = Request("r", "m", again, 120, sampling, logprobs=1, seed=5)
+    request = request.replace(sampling=dataclasses.replace(sampling, logit_bias=favoured))
+    answers, drafted = [], []
+    for speculate in (0, None):
+        core = prepare(model, device="cpu", speculate=speculate).open()
+        core.add(request)
+        deltas: list[Delta] = []
+        while core.busy:
+            deltas += core.step()
+        answers.append(([i for d in deltas for i in d.ids], [p for d in deltas for p in d.logprobs]))
+        drafted.append(core.stats()["drafted_tokens"])
+        core.close()
+    assert answers[0] == answers[1]
+    assert len(answers[0][0]) == 120
+    assert drafted[0] == 0 < drafted[1]
 
 
 @pytest.mark.parametrize("isa", ["portable", "avx2", "avxvnni"])

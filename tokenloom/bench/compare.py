@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenloom import hub
+from tokenloom.bench.openings import openings
 from tokenloom.bench.peers import (
     NAMES,
     PEERS,
@@ -31,6 +32,7 @@ from tokenloom.bench.peers import (
     prepare,
     unfit,
 )
+from tokenloom.tokens.text import load_tokenizer
 from tokenloom.version import __version__
 
 METRICS = {
@@ -43,6 +45,8 @@ METRICS = {
 }
 """Figures in the table, with their headings; those that end in tok_s are better higher, the others lower."""
 TEXT = "The capital of France is"
+SHORT = 16
+"""Ids of the prompts that are gone on with."""
 WORKER_SECONDS = 1800
 
 
@@ -151,7 +155,9 @@ def _rounds(
     """All answers by peer; a peer that fails is left out from then on, and its reason kept."""
     answers: dict[str, list[dict[str, Any]]] = {peer.name: [] for peer in peers}
     failed: dict[str, str] = {}
+    tokenizer = load_tokenizer(found.path)
     for number in range(rounds):
+        beginnings = openings(tokenizer, 3 + 3 * sizes.streams, SHORT, number)
         for peer in peers:
             if peer.name in failed:
                 continue
@@ -166,6 +172,7 @@ def _rounds(
                 "streams": sizes.streams,
                 "prompt": sizes.prompt,
                 "text": TEXT,
+                "openings": beginnings,
             }
             try:
                 answers[peer.name].append(ask(interpreter(peer), spec, threads))

@@ -56,6 +56,15 @@ PEERS: tuple[Peer, ...] = (
         "tokenloom", "tokenloom", "", (), "as found", "as it comes: the native step where it runs the model"
     ),
     Peer(
+        "tokenloom-plain",
+        "tokenloom",
+        "",
+        (),
+        "as found",
+        "as it comes, no id guessed ahead",
+        {"speculate": 0},
+    ),
+    Peer(
         "tokenloom-torch",
         "tokenloom",
         "",

@@ -11,7 +11,8 @@ the standard library and, inside each class, that peer's packages. All peers are
 - prefill_tok_s: tokens of a long prompt over the time to its first new token.
 - memory_mb: the most memory the process held, after the first text (cold_memory_mb) and after everything.
 
-Prompts are random ids, each used once, so that no cache of prefixes helps; the end token is ignored.
+Prompts are beginnings of texts that the parent sends as ids (`openings`), the long one random ids, each used
+once, so that no cache of prefixes helps; the end token is ignored. All are greedy.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
+from itertools import islice
 from typing import Any
 
 Ids = list[list[int]]
@@ -236,12 +238,13 @@ def peak_mb() -> float:
 
 def measure(peer: Any, spec: dict[str, Any]) -> dict[str, float]:
     """All figures of one peer. `spec` holds peer, model, options, started, threads, seed, vocab_size, decode,
-    streams, prompt, text.
+    streams, prompt, text, openings (3 and three times as many as streams).
     """
     draw = random.Random(spec["seed"])
+    left = iter(spec["openings"])
 
-    def prompts(count: int, length: int) -> Ids:
-        return [[draw.randrange(spec["vocab_size"]) for _ in range(length)] for _ in range(count)]
+    def prompts(count: int) -> Ids:
+        return list(islice(left, count))
 
     def seconds(rows: Sequence[list[int]], new: int) -> float:
         start = time.perf_counter()
@@ -257,14 +260,14 @@ def measure(peer: Any, spec: dict[str, Any]) -> dict[str, float]:
     peer.text(spec["text"])
     figures["cold_s"] = time.time() - spec["started"]
     figures["cold_memory_mb"] = peak_mb()
-    short, new = 16, spec["decode"]
-    seconds(prompts(1, short), 4)  # threads and buffers are there from here on
-    one, many = seconds(prompts(1, short), 1), seconds(prompts(1, short), new)
+    new, n = spec["decode"], spec["streams"]
+    seconds(prompts(1), 4)  # threads and buffers are there from here on
+    one, many = seconds(prompts(1), 1), seconds(prompts(1), new)
     figures["decode_tok_s"] = (new - 1) / (many - one)
-    figures["prefill_tok_s"] = spec["prompt"] / seconds(prompts(1, spec["prompt"]), 1)
-    n = spec["streams"]
-    seconds(prompts(n, short), 2)
-    one, many = seconds(prompts(n, short), 1), seconds(prompts(n, short), new)
+    long = [draw.randrange(spec["vocab_size"]) for _ in range(spec["prompt"])]
+    figures["prefill_tok_s"] = len(long) / seconds([long], 1)
+    seconds(prompts(n), 2)
+    one, many = seconds(prompts(n), 1), seconds(prompts(n), new)
     figures["streams_tok_s"] = n * (new - 1) / (many - one)
     figures["memory_mb"] = peak_mb()
     return figures

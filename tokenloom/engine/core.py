@@ -11,6 +11,7 @@ numbers, a constraint that cannot go on) ends its own request with finish "error
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ from tokenloom.engine.plan import Chunk, Copy, Group, Move, Park, Seq, Unpark
 from tokenloom.engine.request import Constraint, Delta, Finish, Request
 from tokenloom.engine.sampling import RowState, choose
 from tokenloom.engine.scheduler import Scheduler
-from tokenloom.engine.speculate import Payoff
+from tokenloom.engine.speculate import Payoff, most
 from tokenloom.step import Row, Step
 
 WIDE_BYTES = 64 << 20
@@ -56,7 +57,8 @@ class Core:
         self._eos_ids = tuple(eos_ids)
         self._compile = compile_constraint
         self._speculate = speculate
-        self._payoff = Payoff()
+        self._payoffs: defaultdict[int, Payoff] = defaultdict(Payoff)
+        """By the number of rows that decode together."""
         self._adapters = adapters
         self._clock = clock
         full = step.n_slots * -(-step.context // grid) * grid
@@ -163,16 +165,19 @@ class Core:
         if plan.rows:
             began, before = self._clock(), self._totals["new_tokens"]
             decoding = all(chunk.decodes for chunk in plan.rows)
-            most = self._speculate if self._speculate and decoding and self._payoff.draft() else 0
-            rows = [self._row(chunk, most, began) for chunk in plan.rows]
+            ahead = most(self._speculate, len(plan.rows)) if decoding else 0
+            payoff = self._payoffs[len(plan.rows)] if ahead else None
+            if payoff is not None and not payoff.draft():
+                ahead = 0
+            rows = [self._row(chunk, ahead, began) for chunk in plan.rows]
             answers = self._step.run(rows)
             self.scheduler.commit(plan)
             self._totals["steps"] += 1
             self._totals["computed_tokens"] += sum(len(row.ids) for row in rows)
             self._advance(self._receive(plan.rows, answers, out), out)
-            if decoding and self._speculate:
+            if payoff is not None:
                 drafted = any(len(row.ids) > 1 for row in rows)
-                self._payoff.note(drafted, self._totals["new_tokens"] - before, self._clock() - began)
+                payoff.note(drafted, self._totals["new_tokens"] - before, self._clock() - began)
         self._move(self.scheduler.flush())
         return out
 
@@ -229,12 +234,12 @@ class Core:
 
     # What a step brought
 
-    def _row(self, chunk: Chunk, most: int, now: float) -> Row:
-        """The step's row of a chunk, with a draft of at most `most` ids that fit into its last block."""
+    def _row(self, chunk: Chunk, ahead: int, now: float) -> Row:
+        """The step's row of a chunk, with a draft of at most `ahead` ids that fit into its last block."""
         job, part = self._owner[chunk.seq]
         job.admitted = now if job.admitted is None else job.admitted
         if isinstance(part, Choice):
-            part.look_ahead(min(most, -chunk.stop % self.scheduler.grid))
+            part.look_ahead(min(ahead, -chunk.stop % self.scheduler.grid))
         return part.row(chunk)
 
     def _receive(

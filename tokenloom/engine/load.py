@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from tokenloom.engine.check import BadRequest
 from tokenloom.engine.core import Core
 from tokenloom.engine.diffusion import DiffusionPlan, prepare_diffusion
+from tokenloom.engine.speculate import AHEAD
 from tokenloom.engine.works import works_bytes
 from tokenloom.hub.card import has_codec
 from tokenloom.hub.pipeline import has_pipeline
@@ -120,13 +121,15 @@ def prepare(
     n_slots: int | None = None,
     context: int | None = None,
     cache_bytes: int | None = None,
-    speculate: int = 0,
+    speculate: int | None = None,
 ) -> Plan:
     """Reads a model's settings and works out what it will take; no weights.
 
     dtype: "auto" takes the native step on a CPU where it can run the model, and PyTorch else; a type's name
     always takes PyTorch. n_slots: sequences that run at once. context: positions of one; None = the model's,
-    if the cache holds them. cache_bytes: of keys and values. ValueError names the field, OSError the file.
+    if the cache holds them. cache_bytes: of keys and values. speculate: ids guessed ahead where text repeats;
+    None = AHEAD on the native step, whose answers stay the same to the last bit, and none elsewhere.
+    ValueError names the field, OSError the file.
     """
     for name, folder in (adapters or {}).items():
         _check_adapter(name, Path(folder), Path(path))
@@ -164,7 +167,7 @@ def prepare(
         room_bytes=room,
         eos_ids=tuple(config.eos_ids),
         adapters=dict(adapters or {}),
-        speculate=speculate,
+        speculate=speculate if speculate is not None else AHEAD if sizes.native else 0,
         works=has_codec(path),
     )
 
@@ -255,7 +258,7 @@ def open_core(
     context: int | None = None,
     cache_bytes: int | None = None,
     adapters: Mapping[str, str] | None = None,
-    speculate: int = 0,
+    speculate: int | None = None,
 ) -> Core:
     """A model's core in this process, whatever memory is left. Arguments and errors as in `prepare`."""
     return prepare(

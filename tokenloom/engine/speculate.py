@@ -2,15 +2,20 @@
 
 Not a second model and not an approximation: a drafted id stays only if the sampler, given the model's
 logits and its keyed noise, chooses it; so the answer is the one without drafts (to the last bit where the
-compute path answers each row the same whatever its length, else up to ties). Worth it on text that copies
-its prompt, and a loss elsewhere, so `Payoff` measures and decides. Source: Saxena 2023, prompt lookup
-decoding; Leviathan et al. 2023, arXiv:2211.17192, for checking drafts in one step.
+compute path answers each row the same whatever its length, else up to ties). Worth it where text repeats
+itself or its prompt, and while a step is bound by reading the weights; `most` and `Payoff` keep it to that.
+Source: Saxena 2023, prompt lookup decoding; Leviathan et al. 2023, arXiv:2211.17192, for checking drafts in
+one step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+AHEAD = 8
+"""Ids guessed ahead of one sequence, where nothing else is asked for."""
+STEP_IDS = 16
+"""Drafts never make a step longer than this many ids: up to here reading the weights is most of its time."""
 NGRAM = 3
 """Ids that must have occurred before in the same order."""
 EXPLORE = 64
@@ -19,6 +24,11 @@ TRIALS = 4
 """Steps each way is measured at first."""
 KEEP = 0.9
 """Weight of what was measured before."""
+
+
+def most(ahead: int, rows: int) -> int:
+    """How many ids to guess for each of `rows` that decode in one step, at most `ahead`; 0 in a crowd."""
+    return max(min(ahead, STEP_IDS // rows - 1), 0)
 
 
 class Lookup:
