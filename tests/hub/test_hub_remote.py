@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from fake_hub import COMMIT, Hub
 from huggingface_hub import constants
+from tiny_speech import tiny_speaker
 
 from tokenloom import hub
 from tokenloom.hub import PullError
+from tokenloom.hub.card import card_of
 
 WEIGHTS = os.urandom(300_000)
 MODEL = {
@@ -71,6 +73,23 @@ def test_a_picture_models_codec_and_judge_come_with_it(hub_server: Hub) -> None:
     )
     assert (found.path / "judge" / "model.safetensors").read_bytes() == b"judge/model.safetensors"
     assert hub_server.ranges("judge/model.safetensors")[-1] == "bytes=5-"
+
+
+def test_a_speaking_models_codec_of_sound_comes_with_it(hub_server: Hub, tmp_path: Path) -> None:
+    folder = tiny_speaker(tmp_path / "speaker")
+    files = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    assert {"sound/config.json", "sound/model.safetensors"} <= set(files)
+    hub_server.repos["org/speaker"] = {**files, "sound/run.py": b"print()", "judge/config.json": b"{}"}
+    found = hub.pull("org/speaker").path
+    lie = {str(p.relative_to(found)): p.read_bytes() for p in found.rglob("*") if p.is_file()}
+    assert lie.pop("pulled.json")
+    assert lie == files, "the model whole, and nothing else"
+    assert card_of(found).abilities == ("speak",)
+
+
+def test_a_folder_of_sounds_is_no_codec(hub_server: Hub) -> None:
+    hub_server.repos["org/text"] = {**MODEL, "sound/model.safetensors": b"x", "sound/README.md": b"bells"}
+    assert not (hub.pull("org/text").path / "sound").exists()
 
 
 def test_the_catalogues_name_and_the_repositorys_are_one_model(hub_server: Hub) -> None:

@@ -4,7 +4,8 @@ The rule. Weights as safetensors with a config.json are taken first. Else a GGUF
 for (by file name or block type), the only one, the one named Q4_K_M, or the one named Q8_0; where that
 decides nothing the choices are listed. Split GGUF files, projectors and importance matrices are no choices.
 Pickles are never taken. Beside the weights of a picture model its codec and judge are taken, which lie
-in folders of these names. Of a repository of diffusers its parts are taken (pipeline.py).
+in folders of these names, and beside those of a model that speaks its codec of sound. Of a repository of
+diffusers its parts are taken (pipeline.py).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Literal
 
-from tokenloom.hub.card import CODEC, JUDGE
+from tokenloom.hub.card import CODEC, JUDGE, SPEECH
 from tokenloom.hub.pipeline import BadPipeline, Pipeline, choose_pipeline
 from tokenloom.hub.store import PICKLES, SPLIT, PullError
 
@@ -22,6 +23,8 @@ PREFERRED = ("Q4_K_M", "Q8_0")
 WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
 SMALL = (".json", ".txt", ".jinja", ".md", ".model")
 PAPERS = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY")
+BESIDE = {CODEC: (CODEC, JUDGE), SPEECH: (SPEECH,)}
+"""Folders that are taken where the first of them is a codec's."""
 PLAIN = re.compile(r"[\w+][\w .+=@-]*")
 
 
@@ -58,14 +61,13 @@ def choose(
 
 
 def _parts(files: Sequence[str]) -> list[str]:
-    """The files of a picture model's codec and judge; none where there is no codec."""
-    if f"{CODEC}/config.json" not in files:
-        return []
+    """The files of the codecs, of pictures and of sound, and of the judge; none where there is no codec."""
+    taken = {part for codec, parts in BESIDE.items() if f"{codec}/config.json" in files for part in parts}
     found = [(PurePosixPath(file).parts, file) for file in files]
     return sorted(
         file
         for parts, file in found
-        if len(parts) == 2 and parts[0] in (CODEC, JUDGE) and PLAIN.fullmatch(parts[1])
+        if len(parts) == 2 and parts[0] in taken and PLAIN.fullmatch(parts[1])
         if parts[1].endswith(SMALL) or parts[1] == "model.safetensors"
     )
 
