@@ -207,6 +207,18 @@ def test_what_cannot_be_read_aloud_is_named(
     assert why in error["message"]
 
 
+def test_a_voice_of_the_hub_is_asked_by_its_name(sounding: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = voices.VoiceInfo("own:org/speaker", "own", ("en",), "Apache-2.0")
+    monkeypatch.setattr(voices, "known", lambda: [info])
+    sounding.post("/v1/audio/speech", {"input": "Hi.", "voice": "own:org/speaker"})
+    asked = sounding.engine.sounds  # type: ignore[attr-defined]
+    assert [one[:2] for one in asked] == [("speak", "own:org/speaker")]
+    for path in ("own:/etc/speaker", "own:org/other", "org/speaker"):
+        answer = sounding.post("/v1/audio/speech", {"input": "Hi.", "voice": path})
+        assert answer.json()["error"]["param"] == "voice", path
+    assert len(asked) == 1, "no path reaches the engine"
+
+
 def test_voices_are_listed(sounding: Served) -> None:
     found = sounding.get("/v1/audio/voices").json()
     assert found["default"] == "heart"

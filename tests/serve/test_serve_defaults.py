@@ -122,3 +122,23 @@ def test_the_catalogue_recommends_where_the_files_do_not(serve: Serve, put: PUT)
     fields = served.get("/openapi.json").json()["components"]["schemas"]["ChatRequest"]["properties"]
     assert "recommended" in fields["temperature"]["description"]
     assert "upper limit" in fields["max_tokens"]["description"]
+
+
+def test_a_voice_answers_no_words(serve: Serve, put: PUT, home: Path) -> None:
+    for name in ("aloud", "writer"):
+        put(name)
+    (home / "models" / "aloud" / "sound").mkdir()
+    (home / "models" / "aloud" / "sound" / "config.json").write_text("{}")
+    served: Served = serve(models=())
+    cards = {card["id"]: card for card in served.get("/v1/models").json()["data"]}
+    card = cards["aloud"]
+    assert (card["kind"], card["abilities"], card["modalities"]["output"]) == ("speech", ["speak"], ["audio"])
+    for route, body in ROUTES.items():
+        assert served.post(route, body).json()["model"] == "writer", "none was named, and a voice is none"
+        refused = served.post(route, {**body, "model": "aloud"})
+        assert refused.status_code == 400
+        assert "/v1/audio/speech with the voice own:aloud" in refused.json()["error"]["message"]
+    for stream in (True, False):
+        error = served.post(CHAT, {**ROUTES[CHAT], "model": "aloud", "stream": stream}).json()["error"]
+        assert error["param"] == "model"
+    assert served.get("/v1/models/aloud").json()["state"] == "waiting", "it takes no memory"

@@ -16,12 +16,13 @@ from typing import Any, Protocol
 
 from tokenloom import __version__, hub
 from tokenloom.engine.status import ModelInfo
-from tokenloom.hub.card import card_of, composes, has_codec
+from tokenloom.hub.card import card_of, composes, has_codec, speaks
 from tokenloom.hub.pipeline import has_pipeline
 from tokenloom.hub.sampling import recommended
 from tokenloom.serve.bridge import Engine
 from tokenloom.serve.errors import ApiError, bad_request
 from tokenloom.serve.settings import Settings
+from tokenloom.sound.own import ENGINE as OWN
 from tokenloom.tasks.artist import Artist, Diffuser, open_artist, options
 from tokenloom.tasks.music import Composer
 from tokenloom.tasks.pictures import Painter
@@ -99,6 +100,8 @@ class _Entry:
     artist: Artist | None = None
     composes: bool = False
     """It is a model of music."""
+    speaks: bool = False
+    """It is a voice, which reads texts aloud."""
     abilities: tuple[str, ...] = ()
     """What it does, as `loom models` lists it."""
     composer: Composer | None = None
@@ -113,13 +116,16 @@ class _Entry:
             draws=diffuses or has_codec(place.path),
             diffuses=diffuses,
             composes=composes(place.path),
+            speaks=speaks(place.path),
             abilities=known.abilities if known else card_of(place.path).abilities,
         )
 
     @property
     def kind(self) -> str:
-        """text, picture or music."""
-        return "picture" if self.draws else "music" if self.composes else "text"
+        """text, picture, music, or speech for a voice alone."""
+        if self.draws or self.composes:
+            return "picture" if self.draws else "music"
+        return "speech" if self.speaks else "text"
 
     @property
     def state(self) -> str:
@@ -248,6 +254,7 @@ class Models:
         card["abilities"] = list(entry.abilities)
         media = ["text", "image"] if entry.draws else ["text", "music"] if entry.composes else ["text"]
         made = ["image"] if entry.diffuses else ["music"] if entry.composes else media
+        made = ["audio"] if entry.kind == "speech" else made
         card["modalities"] = {"input": media, "output": made}
         if entry.draws:
             card["styles"] = [] if entry.diffuses else list(STYLES)
@@ -265,8 +272,8 @@ class Models:
     async def get(self, name: str) -> Loaded:
         """The model, loaded; waits a while for one that loads at its first use.
 
-        Raises ApiError 404 for a name that is not offered, 400 for a diffusion model, which has no words, 503
-        while it loads or where it cannot be loaded.
+        Raises ApiError 404 for a name that is not offered, 400 for a diffusion model or a voice, which have
+        no words, 503 while it loads or where it cannot be loaded.
         """
         found = self.split(name)
         if found is None:
@@ -275,6 +282,11 @@ class Models:
         entry = self._entries[base]
         if entry.diffuses:
             message = f"model: {name} is a diffusion model, which draws alone; ask /v1/images/generations"
+            raise bad_request(message, "model")
+        if entry.kind == "speech":
+            message = (
+                f"model: {name} speaks and writes no text; ask /v1/audio/speech with the voice {OWN}:{base}"
+            )
             raise bad_request(message, "model")
         if entry.info is None:
             await self._wait(entry)

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tokenloom.serve.body import Body
 from tokenloom.serve.errors import bad_request
+from tokenloom.sound import voices
 
 MOST = 100_000
 """Characters of a text that is read aloud: about two hours."""
@@ -54,7 +55,10 @@ class SpeechRequest(Body):
     @classmethod
     def _voice_name(cls, value: str | dict[str, str]) -> str | dict[str, str]:
         name = value.get("id", "") if isinstance(value, dict) else value
-        if not name or len(name) > 100 or "/" in name or "\\" in name or name.endswith(".onnx"):
+        path = "\\" in name or name.endswith(".onnx")
+        if not path and "/" in name:  # but for a model of the Hub that speaks, which is own:org/name
+            path = all(name != one.name for one in voices.known())
+        if not name or len(name) > 100 or path:
             raise ValueError("it must be a name of GET /v1/audio/voices, or auto")
         return value
 
