@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import struct
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
@@ -188,15 +187,28 @@ def test_every_truncation_is_noticed(tmp_path: Path) -> None:
             open_folder(tmp_path)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-@given(edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4))
-def test_mutated_files_work_or_are_refused(tmp_path: Path, edits: list[tuple[float, int]]) -> None:
+def test_mutated_files_work_or_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_file({name: tensor for name, tensor in TENSORS.items() if tensor.numel()}, path)
-    content = bytearray(path.read_bytes())
-    for place, value in edits:
-        content[int(place * (len(content) - 1))] = value
-    path.write_bytes(bytes(content))
-    with contextlib.suppress(BadFile):
-        for name in read_header(path)[0]:
-            assert tuple(open_folder(tmp_path).tensor(name).shape) == open_folder(tmp_path).shape(name)
+    whole = path.read_bytes()
+    worked, refused = [], []
+
+    @settings(max_examples=300, deadline=None, database=None)
+    @given(edits=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=4))
+    def body(edits: list[tuple[float, int]]) -> None:
+        content = bytearray(whole)
+        for place, value in edits:
+            content[int(place * (len(content) - 1))] = value
+        path.write_bytes(bytes(content))
+        try:
+            names = list(read_header(path)[0])
+            for name in names:
+                assert tuple(open_folder(tmp_path).tensor(name).shape) == open_folder(tmp_path).shape(name)
+            worked.append(len(names))
+        except BadFile as error:
+            refused.append(str(error))
+
+    body()
+    assert len(worked) > 5
+    assert len(refused) > 10
+    assert all("model.safetensors: " in message for message in refused)
