@@ -10,12 +10,17 @@ import pytest
 from typer.testing import CliRunner
 
 from tokenloom import cli
-from tokenloom.bench import data, training
+from tokenloom.bench import data, sound, training
 
 
 @pytest.mark.parametrize(
     ("module", "name", "words"),
-    [(data, "run", ["--data"]), (training, "run", ["--training"]), (training, "packing", ["--packing", "x"])],
+    [
+        (data, "run", ["--data"]),
+        (training, "run", ["--training"]),
+        (training, "packing", ["--packing", "x"]),
+        (sound, "run", ["--sound", "x"]),
+    ],
 )
 def test_the_last_line_is_the_result(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, module: Any, name: str, words: list[str]

@@ -47,6 +47,18 @@ def bench(
         bool,
         typer.Option("--data", help="Measure the preparation of data, with one worker and two, instead."),
     ] = False,
+    sound: Annotated[
+        Path | None,
+        typer.Option(help="Measure speech, with sentences of this text file, and composing instead."),
+    ] = None,
+    recogniser: Annotated[
+        str | None,
+        typer.Option(
+            help="With --sound: who writes down what is said, by name or folder; without it the one that is "
+            "here.",
+            show_default=False,
+        ),
+    ] = None,
     decode: Annotated[int, typer.Option(help="Tokens to write per stream.")] = 128,
     streams: Annotated[int, typer.Option(help="Streams that run together.")] = 16,
     prompt: Annotated[int, typer.Option(help="Tokens of the long prompt.")] = 500,
@@ -83,6 +95,11 @@ def bench(
         from tokenloom.bench import codec as pictures
 
         _note(ledger, pictures.run(rounds=rounds, threads=threads, say=say))
+        return
+    if sound is not None:
+        from tokenloom.bench import sound as sounds
+
+        _note(ledger, sounds.run(sound, rounds=rounds, recogniser=recogniser, say=say))
         return
     if data:
         from tokenloom.bench import data as prepared
