@@ -268,6 +268,20 @@ def test_forms(sounding: Served, form: str, kind: str, begins: str) -> None:
     assert answer.text.startswith(begins)
 
 
+@pytest.mark.parametrize("path", ["transcriptions", "translations"])
+def test_subtitles_come_with_the_answer(sounding: Served, path: str) -> None:
+    def ask(fields: dict[str, Any]) -> httpx.Response:
+        files = {"file": ("a.wav", recording())}
+        return sounding.client.post(f"{sounding.v1}/audio/{path}", files=files, data=fields)
+
+    verbose = {"response_format": "verbose_json"}
+    assert "subtitles" not in ask(verbose).json()
+    found = ask({**verbose, "subtitles[]": ["srt", "vtt"]}).json()
+    assert found["text"]
+    assert found["subtitles"] == {form: ask({"response_format": form}).text for form in ("srt", "vtt")}
+    assert list(ask({**verbose, "subtitles": "vtt"}).json()["subtitles"]) == ["vtt"]
+
+
 @pytest.mark.parametrize(
     ("data", "fields", "param", "why"),
     [
@@ -277,6 +291,8 @@ def test_forms(sounding: Served, form: str, kind: str, begins: str) -> None:
         (recording(), {"model": "nothing"}, "model", "writes down no speech"),
         (recording(), {"temperature": "hot"}, "temperature", "must be a number"),
         (recording(), {"timestamp_granularities[]": "word"}, None, "needs response_format: verbose_json"),
+        (recording(), {"subtitles": "srt"}, None, "needs response_format: verbose_json"),
+        (recording(), {"response_format": "verbose_json", "subtitles": "ass"}, None, "srt"),
         (recording(), {"response_format": "pdf"}, "response_format", "srt"),
     ],
 )

@@ -119,11 +119,13 @@ def test_a_file_is_written_down(page: Any, listening: Band, tmp_path: Path) -> N
     expect(work.get_by_text(SAID)).to_be_visible()
     expect(work.get_by_text("chinese")).to_be_visible()
     assert listening.heard[-1] == recording()["buffer"]
+    times = len(listening.heard)
     name, srt = saved(page, work, "SRT", tmp_path)
     assert name == "memo.srt"
     assert srt.decode().startswith("1\n00:00:00,000 --> 00:00:02,500\nThe quick brown fox")
     assert saved(page, work, "WebVTT", tmp_path)[1].startswith(b"WEBVTT")
     assert saved(page, work, "Text", tmp_path)[1].decode() == f"{SAID}\n"
+    assert len(listening.heard) == times, "saving does not listen again"
     page.get_by_label("Into English").check()
     page.get_by_label("Choose a sound file").set_input_files(recording())
     expect(page.get_by_role("article").first.get_by_text("A fox.")).to_be_visible()

@@ -14,7 +14,7 @@ import threading
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from starlette.requests import Request as HttpRequest
@@ -27,7 +27,6 @@ from tokenloom.serve.body import checked
 from tokenloom.serve.bridge import Engine, hangs_up, unless_gone
 from tokenloom.serve.desk import Desk
 from tokenloom.serve.errors import ApiError, bad_request
-from tokenloom.serve.schema_audio import Heard as HeardRequest
 from tokenloom.serve.schema_audio import SpeechRequest
 from tokenloom.sound import voices
 from tokenloom.sound.audio import resample
@@ -39,10 +38,6 @@ AHEAD = 32
 """Pieces of sound that are made ahead of a client that is slow to take them."""
 PCM_HZ = 24_000
 """OpenAI's rate of raw samples; other voices than the embedded one are brought to it."""
-OWN_NAMES = frozenset({"", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"})
-"""Names that stand for the recogniser that is here."""
-Asked = TypeVar("Asked", bound=HeardRequest)
-PLAIN_TEXT = {"srt": "application/x-subrip", "vtt": "text/vtt", "text": "text/plain"}
 
 
 @dataclass(frozen=True)

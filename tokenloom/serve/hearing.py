@@ -33,6 +33,7 @@ from tokenloom.sound.subtitles import srt, vtt
 OWN_NAMES = frozenset({"", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"})
 """Names that stand for the recogniser that is here."""
 Asked = TypeVar("Asked", bound=HeardRequest)
+SUBTITLES = {"srt": srt, "vtt": vtt}
 PLAIN_TEXT = {"srt": "application/x-subrip", "vtt": "text/vtt", "text": "text/plain"}
 
 
@@ -82,9 +83,12 @@ def _written(body: HeardRequest, heard: Heard, task: str, words: bool) -> Respon
         usage = {"type": "duration", "seconds": int(np.ceil(heard.duration))}
         return JSONResponse({"text": heard.text, "usage": usage})
     if body.form in PLAIN_TEXT:
-        make = {"srt": srt, "vtt": vtt, "text": lambda found: found.text + "\n"}[body.form]
-        return PlainTextResponse(make(heard), media_type=PLAIN_TEXT[body.form])
-    return JSONResponse(verbose(heard, task, words, getattr(body, "timestamp_granularities", None)))
+        text = heard.text + "\n" if body.form == "text" else SUBTITLES[body.form](heard)
+        return PlainTextResponse(text, media_type=PLAIN_TEXT[body.form])
+    whole = verbose(heard, task, words, getattr(body, "timestamp_granularities", None))
+    if body.subtitles:
+        whole["subtitles"] = {form: SUBTITLES[form](heard) for form in body.subtitles}
+    return JSONResponse(whole)
 
 
 def verbose(heard: Heard, task: str, words: bool, asked: list[Any] | None) -> dict[str, Any]:

@@ -81,6 +81,8 @@ class Heard(Body):
     prompt: str = Field("", max_length=2000)
     """Names and words as they are spelled."""
     response_format: Literal["json", "text", "srt", "vtt", "verbose_json"] | None = None
+    subtitles: list[Literal["srt", "vtt"]] | None = None
+    """Ours: with verbose_json, subtitles of what was heard come along, a text of each form."""
     temperature: float = Field(0.0, ge=0, le=1)
     """0 tries the likeliest first and grows where that fails."""
     stream: bool | None = None
@@ -90,6 +92,12 @@ class Heard(Body):
     @property
     def form(self) -> str:
         return self.response_format or "json"
+
+    @model_validator(mode="after")
+    def _beside(self) -> Heard:
+        if self.subtitles and self.form != "verbose_json":
+            raise ValueError("subtitles needs response_format: verbose_json")
+        return self
 
 
 class TranscriptionRequest(Heard):
@@ -121,7 +129,7 @@ def from_form(fields: Sequence[tuple[str, str]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for raw, text in fields:
         name = raw.removesuffix("[]")
-        if name == "timestamp_granularities":
+        if name in ("timestamp_granularities", "subtitles"):
             found.setdefault(name, []).append(text)
         elif name in found:
             raise bad_request(f"{name}: found twice in the form; give it once", name)

@@ -25,6 +25,7 @@ import { newId } from "./store.js";
  * @property {string} [voice]
  * @property {string} [text] what was said
  * @property {string} [language]
+ * @property {Record<"srt" | "vtt", string>} [subtitles] of what was said
  * @property {{abort: AbortController, started: number}} [run]
  * @property {"stopped" | "error"} [finish]
  * @property {import("./store.js").Failure} [error]
@@ -148,11 +149,12 @@ export async function fileOf({ asked, voice }, form) {
   return (await request("/v1/audio/speech", { body })).blob();
 }
 
-/** The form of a recording that is to be written down. */
-function hearing(file, { language, translate } = {}, form = "verbose_json") {
+/** The form of a recording that is to be written down. @param {string[]} subtitles come with the answer */
+function hearing(file, { language, translate } = {}, form = "verbose_json", subtitles = []) {
   const body = new FormData();
   body.append("file", file, file.name);
   body.append("response_format", form);
+  for (const one of subtitles) body.append("subtitles[]", one);
   if (language && !translate) body.append("language", language);
   return [translate ? "/v1/audio/translations" : "/v1/audio/transcriptions", body];
 }
@@ -164,20 +166,11 @@ export async function hear(file, asked) {
   spoken.value = t("sound.live.listening");
   const part = await perform(one, async (signal) => {
     void measured(file).then((found) => change(one.id, found));
-    const [path, body] = hearing(file, asked);
-    const { text, language, duration } = await (await request(path, { body, signal })).json();
-    return { text: text.trim(), language, seconds: duration };
+    const [path, body] = hearing(file, asked, "verbose_json", ["srt", "vtt"]);
+    const { text, language, duration, subtitles } = await (await request(path, { body, signal })).json();
+    return { text: text.trim(), language, seconds: duration, subtitles };
   });
   if (part.text !== undefined) spoken.value = part.text || t("sound.nothing");
-}
-
-/**
- * What was said, as subtitles: the server cuts them into lines, so it listens again.
- * @param {Sounding} one @param {"srt" | "vtt"} form @returns {Promise<Blob>} throws ApiError
- */
-export async function subtitles({ sound, asked }, form) {
-  const [path, body] = hearing(sound, asked, form);
-  return (await request(path, { body })).blob();
 }
 
 /** What is said into the microphone, as a text. @param {File} file @param {AbortSignal} [signal] */

@@ -5,7 +5,7 @@ import { fileName } from "../export.js";
 import { canRecord } from "../record.js";
 import {
   beginRecording, endRecording, fields, fileOf, hear, learnVoices, mode, MODES, read, recording, removeSounding, sounds,
-  soundings, stopSound, subtitles, type, typed, voices, working,
+  soundings, stopSound, type, typed, voices, working,
 } from "../speech.js";
 import { models, say } from "../state.js";
 import { Banner } from "./banner.js";
@@ -243,10 +243,13 @@ function Heard({ one, name }) {
 /** What was said. */
 function Written({ one, name }) {
   if (!one.text) return html`<p class="ending">${t("sound.nothing")}</p>`;
-  const make = async (form) => (form === "txt" ? new Blob([`${one.text}\n`], { type: "text/plain" }) : subtitles(one, form));
+  const texts = { txt: `${one.text}\n`, ...one.subtitles };
+  const names = { txt: t("sound.form.txt"), srt: "SRT", vtt: "WebVTT" };
+  const forms = Object.fromEntries(Object.keys(texts).map((form) => [form, names[form]]));
+  const make = async (form) => new Blob([texts[form]], { type: "text/plain" });
   return html`<p class="said-of" dir="auto">${one.text}</p>
     <div class="tools">
       <${Copy} text=${one.text} />
-      <${Save} forms=${{ txt: t("sound.form.txt"), srt: "SRT", vtt: "WebVTT" }} make=${make} nameFor=${(form) => fileName(name.replace(/\.\w+$/, ""), form)} />
+      <${Save} forms=${forms} make=${make} nameFor=${(form) => fileName(name.replace(/\.\w+$/, ""), form)} />
     </div>`;
 }
