@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -147,20 +148,38 @@ def test_a_hundred_megabytes_of_nonsense_are_not_read(tmp_path: Path) -> None:
         read_midi(path)
 
 
-@settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 60), st.integers(0, 255)), max_size=6), st.integers(0, 80))
-def test_damage_raises_nothing_but_a_value_error(changes: list[tuple[int, int]], kept: int) -> None:
-    data = bytearray(
-        midi(b"\x00\xff\x58\x04\x06\x03\x18\x08\x00\xff\x59\x02\x02\x00" + RUNNING, RUNNING)[:kept]
+def test_an_end_without_a_note_is_passed_over() -> None:
+    assert starts(read_midi(midi(b"\x00\x81\x3c\x00" + RUNNING))) == [[(0, 12, 60), (12, 12, 64)]]
+
+
+def test_a_key_that_is_none_is_named() -> None:
+    with pytest.raises(ValueError, match="damaged MIDI file: Could not decode key with 8 sharps"):
+        read_midi(midi(b"\x00\xff\x59\x02\x08\x00" + RUNNING))
+
+
+def test_damage_raises_nothing_but_a_value_error() -> None:
+    whole = midi(b"\x00\xff\x58\x04\x06\x03\x18\x08\x00\xff\x59\x02\x02\x00" + RUNNING, RUNNING)
+    found: Counter[bool] = Counter()
+
+    @settings(max_examples=150, deadline=None)
+    @given(
+        st.lists(st.tuples(st.integers(0, len(whole) - 1), st.integers(0, 255)), max_size=6),
+        st.just(len(whole)) | st.integers(0, len(whole)),
     )
-    for place, value in changes:
-        if place < len(data):
-            data[place] = value
-    try:
-        score = read_midi(bytes(data))
-    except ValueError:
-        return
-    assert isinstance(score, Score)
+    def body(changes: list[tuple[int, int]], kept: int) -> None:
+        data = bytearray(whole[:kept])
+        for place, value in changes:
+            if place < len(data):
+                data[place] = value
+        try:
+            assert isinstance(read_midi(bytes(data)), Score)
+            found[True] += 1
+        except ValueError:
+            found[False] += 1
+
+    body()
+    assert found[True]
+    assert found[False]
 
 
 def test_more_tracks_than_channels() -> None:

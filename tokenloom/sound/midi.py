@@ -56,7 +56,15 @@ def read_midi(source: Path | str | bytes) -> Score:
 
     try:
         parsed = mido.MidiFile(file=io.BytesIO(data), clip=True)
-    except (EOFError, OSError, ValueError, KeyError, IndexError, TypeError, struct.error) as error:
+    except (
+        EOFError,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        struct.error,
+        mido.KeySignatureError,
+    ) as error:
         raise ValueError(f"{name} is a damaged MIDI file: {error or 'it ends too soon'}") from error
     return _score(parsed)
 
@@ -154,8 +162,8 @@ def _read_track(messages: Any, scale: Fraction, file: _File, place: int, start: 
             if message.type == "note_on" and message.velocity:
                 notes.setdefault(message.channel, [])
                 sounding[key].append((tick, message.velocity))
-            elif sounding[key]:
-                begin, velocity = sounding[key].pop(0)
+            elif held := sounding.get(key):
+                begin, velocity = held.pop(0)
                 notes[message.channel].append(Note(begin, max(tick - begin, 1), message.note, velocity))
         elif message.type == "program_change":
             programs.setdefault(message.channel, message.program)
