@@ -67,17 +67,22 @@ def test_a_place_and_a_scenery_fit_together_in_chinese() -> None:
 
 
 def test_a_colour_that_was_given_is_always_said_and_no_other_is(sprites: Sprites) -> None:
+    given = named = 0
     for index in range(3000):
         record = choose(sprites, 1, index)
         true = {t.colour for t in record.things} | {record.ground.colour}
         en, zh = (caption(record, lang, Random(index)) for lang in LANGS)
         for one in record.things:
             if one.recoloured:
+                given += 1
                 assert f"{one.colour} " in en
                 assert word("colours", str(one.colour), "zh") in zh
         for colour in COLOURS:
             if f" {colour} " in f" {en} " and not any(t.en.startswith("odd") for t in record.things):
+                named += 1
                 assert colour in true
+    assert given > 100
+    assert named > given
 
 
 def test_captions_are_short_and_several(sprites: Sprites) -> None:
@@ -184,9 +189,12 @@ def test_users_words_become_the_captions_words(prompt: str, said: str) -> None:
 
 
 def test_captions_are_already_in_usual_words(sprites: Sprites) -> None:
+    told = 0
     for index in range(1500):
         record = choose(sprites, 9, index)
         if all(noun_of(t.hexcode) for t in record.things):
+            told += 1
             for lang in LANGS:
                 text = caption(record, lang, Random(index))
                 assert usual(text) == text
+    assert told > 300

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from serving import Served
 
@@ -34,6 +34,9 @@ def right(response: Any) -> None:
     if response.status_code != 200:
         assert set(answer) == {"error"}
         assert isinstance(answer["error"]["message"], str)
+        assert answer["error"]["message"]
+    else:
+        assert answer["choices"]
 
 
 @FEW
@@ -60,7 +63,12 @@ def test_one_field_of_a_completion_is_anything(served: Served, data: Any) -> Non
     st.sampled_from(["role", "content", "name", "tool_calls", "tool_call_id", "refusal"]), values, max_size=4
 ), max_size=4))  # fmt: skip
 def test_messages_are_anything(served: Served, messages: list[Any]) -> None:
-    right(served.post("/v1/chat/completions", {"model": "tiny", "messages": messages, "max_tokens": 4}))
+    answer = served.post("/v1/chat/completions", {"model": "tiny", "messages": messages, "max_tokens": 4})
+    right(answer)
+    roles = ("system", "developer", "user", "assistant", "tool")
+    if not messages or any(message.get("role") not in roles for message in messages):
+        assert answer.status_code in (400, 422), answer.text
+    assert served.engine.idle()
 
 
 @FEW
@@ -68,8 +76,7 @@ def test_messages_are_anything(served: Served, messages: list[Any]) -> None:
 def test_any_text_comes_back(served: Served, text: str) -> None:
     """Any text, control characters and special tokens' spellings too, is said and comes back as it was."""
     said = text.replace("YAS", "") or "x"
-    if any(word in said for word in ("SAY(", "LOOP(", "HANG", "BREAK")):
-        return
+    assume(not any(word in said for word in ("SAY(", "LOOP(", "HANG", "BREAK")))
     body = {"model": "tiny", "messages": [{"role": "user", "content": f"SAY({said})YAS"}]}
     answer = served.post("/v1/chat/completions", body)
     assert answer.json()["choices"][0]["message"]["content"] == said
@@ -81,6 +88,9 @@ def test_bytes_are_anything(served: Served, raw: bytes) -> None:
     headers = {"content-type": "application/json"}
     answer = served.client.post(served.v1 + "/chat/completions", content=raw, headers=headers)
     right(answer)
+    assert answer.status_code in (400, 422), "no request for a chat is met by chance"
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert served.engine.idle()
 
 
 @FEW

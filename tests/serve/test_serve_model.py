@@ -151,19 +151,24 @@ def test_echo_scores_are_those_of_the_answer(client: openai.OpenAI) -> None:
     assert whole.logprobs.token_logprobs[-7:-1] == pytest.approx(made.logprobs.token_logprobs, abs=1e-3)
 
 
-def test_long_answers_of_clients_that_left_stop(url: str, client: openai.OpenAI) -> None:
+def test_long_answers_of_clients_that_left_stop(url: str) -> None:
     body = {"model": "smollm2", "messages": user("Count to a million."), "stream": True, "ignore_eos": True}
     with httpx.stream("POST", url + "/v1/chat/completions", json=body, timeout=60) as answer:
-        for number, _ in enumerate(answer.iter_lines()):
-            if number > 8:
-                break
+        assert answer.status_code == 200
+        said = answer.iter_lines()
+        for _ in range(9):
+            assert "error" not in next(said)
+        assert runs(url, 1), "the engine says nothing of a request that it answers"
+    assert runs(url, 0), "the engine still runs a request that nobody waits for"
+
+
+def runs(url: str, requests: int) -> bool:
+    """Waits until so many requests are in the engine, at most a minute."""
     for _ in range(600):
-        figures = httpx.get(url + "/metrics").text
-        if 'figure="requests",model="smollm2"} 0.0' in figures:
-            break
+        if f'figure="requests",model="smollm2"}} {requests}.0' in httpx.get(url + "/metrics").text:
+            return True
         time.sleep(0.1)
-    else:
-        pytest.fail("the engine still runs a request that nobody waits for")
+    return False
 
 
 def test_the_engines_death_is_told_and_survived(url: str, client: openai.OpenAI, smollm2: Path) -> None:

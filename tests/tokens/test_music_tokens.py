@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -96,15 +97,28 @@ def test_midi_to_ids_to_midi(score: Score) -> None:
     assert write_midi(back) == write_midi(again)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, SIZE - 1), max_size=60), st.integers(0, 3))
-def test_events_at_random_are_a_score_or_a_value_error(events: list[int], keep: int) -> None:
-    head = piece_of(read_tune(REEL)).head.events
-    try:
-        score = score_of(split([*(head if keep else []), number("bar"), *events]))
-    except ValueError:
-        return
-    assert score.metres
+def test_events_at_random_are_a_score_or_a_value_error() -> None:
+    whole = piece_of(read_tune(REEL)).events
+    found: Counter[bool] = Counter()
+    some = st.sampled_from(whole) | st.integers(0, SIZE - 1)
+
+    @settings(max_examples=200, deadline=None)
+    @given(
+        st.lists(st.tuples(st.integers(0, len(whole) - 1), some), max_size=4), st.just([]) | st.lists(some)
+    )
+    def body(changes: list[tuple[int, int]], more: list[int]) -> None:
+        events = [*whole, *more]
+        for place, event in changes:
+            events[place] = event
+        try:
+            assert score_of(split(events)).metres
+            found[True] += 1
+        except ValueError:
+            found[False] += 1
+
+    body()
+    assert found[True]
+    assert found[False]
 
 
 def test_a_tune_in_another_key_is_the_same_notes() -> None:
