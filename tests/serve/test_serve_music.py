@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from tokenloom.serve.app import create_app
 from tokenloom.serve.settings import Settings
 from tokenloom.sound.abc import read_tune
 from tokenloom.sound.midi import read_midi
+from tokenloom.tasks.music_early import bars_of
+from tokenloom.tokens.music import melody
 from tokenloom.trust import read_label
 from tokenloom.trust.notation import labels_in
 
@@ -37,7 +40,7 @@ def http(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "composer": tiny_composer(place / "composer"),
     }
     app = create_app(
-        EngineProcess(threads=1),
+        EngineProcess(threads=1, flush_ms=1),
         Settings(models=tuple(folders), first_news_s=0.2),
         find=lambda name: Place(name, folders[name]),  # type: ignore[arg-type]
     )
@@ -121,6 +124,76 @@ def test_a_given_score(http: httpx.Client) -> None:
     url = f"data:text/vnd.abc;base64,{body['file']}"
     under = http.post(URL, json={**body, "file": url, "task": "harmonise"})
     assert len(read_tune(under.text).tracks) == 3
+
+
+def events(http: httpx.Client, **asked: Any) -> list[dict[str, Any]]:
+    with http.stream("POST", URL, **asked) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream"), answer.read()
+        assert answer.headers["x-tokenloom-label"] == "AI-generated"
+        lines = [line for line in answer.iter_lines() if line.startswith("data: ")]
+    assert lines.pop() == "data: [DONE]"
+    return [json.loads(line.removeprefix("data: ")) for line in lines]
+
+
+def grown(partials: list[dict[str, Any]], index: int = 0) -> dict[int, list[list[int]]]:
+    """Notes by bar, as a page keeps them: a bar that is told again replaces what was told of it."""
+    told: dict[int, list[list[int]]] = {}
+    for one in partials:
+        if one["index"] == index:
+            told.update({bar["number"]: bar["notes"] for bar in one["bars"]})
+    return told
+
+
+def sung(score: Any) -> dict[int, list[list[int]]]:
+    return {bar.number: [[n.start, n.stop, n.pitch, n.velocity] for n in bar.notes] for bar in bars_of(score)}
+
+
+@pytest.mark.parametrize("key", ["in D", ""], ids=["drafts", "one"])
+def test_a_tune_is_seen_as_it_is_written(http: httpx.Client, key: str) -> None:
+    asked = {"prompt": f"a reel {key}", "bars": 24, "seed": 5, "n": 2, "response_format": ["midi", "abc"]}
+    plain = http.post(URL, json=asked).json()
+    *partials, whole = events(http, json={**asked, "stream": True})
+    assert [one["type"] for one in partials] == ["music.partial"] * len(partials)
+    assert whole.pop("type") == "music.completed"
+    assert {**whole, "created": 0} == {**plain, "created": 0}, "the same answer, to the byte"
+    assert len(partials) > 2, "on the way, and not at the end"
+    assert len(grown(partials[:2])) < len(grown(partials))
+    assert (partials[0]["kind"], partials[0]["ticks"]) == ("reel", 12)
+    for index in (0, 1):
+        shown = grown(partials, index)
+        assert 12 <= len(shown) <= 25
+        assert any(shown.values())
+        if not key:  # with one draft what is shown is what is kept; the last bar may come with the answer
+            final = sung(read_midi(base64.b64decode(whole["data"][index]["files"]["midi"])))
+            assert {number: final[number] for number in list(shown)[:-1]} == dict(list(shown.items())[:-1])
+
+
+def test_bars_of_a_given_score_are_seen_as_they_are_written(http: httpx.Client) -> None:
+    given, files = sung(melody(read_tune(ABC))), {"file": ("in.abc", ABC.encode())}
+    data = {"bars": "4", "seed": "1", "stream": "true"}
+    *partials, whole = events(http, data=data, files=files)
+    shown = grown(partials)
+    assert {number: shown[number] for number in given} == given
+    assert len(shown) > len(given)
+    assert sorted(bar["number"] for bar in partials[0]["bars"])[: len(given)] == list(given)
+    assert len(whole["data"][0]["files"]) == 1, "the answer of one file is JSON, too"
+    *partials, whole = events(http, data={"seed": "1", "stream": "true", "infill": "3-4"}, files=files)
+    first = {bar["number"]: bar["notes"] for bar in partials[0]["bars"]}
+    assert not first.get(4), "not written yet"
+    final = sung(read_midi(base64.b64decode(whole["data"][0]["files"]["midi"])))
+    assert {n: one for n, one in grown(partials).items() if n != 4} == {
+        n: one for n, one in final.items() if n != 4
+    }
+
+
+def test_rules_have_nothing_to_show_early_and_errors_come_as_such(http: httpx.Client) -> None:
+    body = {"file": base64.b64encode(ABC.encode()).decode(), "task": "harmonise", "stream": True}
+    (whole,) = events(http, json=body)
+    assert whole["type"] == "music.completed"
+    for wrong, status in (({**body, "answer": "file"}, 422), ({"stream": True, "key": "H"}, 400)):
+        assert http.post(URL, json=wrong).status_code == status
+    far = {"file": body["file"], "infill": "7-99", "stream": True}
+    assert http.post(URL, json=far).json()["error"]["param"] == "infill"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """POST /v1/audio/music: music of words, a score continued, bars of one written anew, chords put under one.
 
-The engine's process computes the model; scores are read, rendered and written on threads of their own, two at
-a time, so that the event loop stays free. A client that leaves ends what has not begun.
+A tune is answered whole, or as events with the bars that are written so far. The engine's process computes
+the model; scores are read, rendered and written on threads of their own, two at a time, so that the event
+loop stays free. A client that leaves ends what has not begun.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import base64
 import binascii
 import time
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
+from tokenloom.serve import sse
 from tokenloom.serve.body import checked, read_form, read_json
 from tokenloom.serve.bridge import unless_gone
 from tokenloom.serve.desk import Desk
@@ -27,13 +29,16 @@ from tokenloom.serve.errors import ApiError, bad_request
 from tokenloom.serve.models import Loaded
 from tokenloom.serve.schema_music import MOST_FILE, MusicRequest, from_form
 from tokenloom.serve.writing import written
-from tokenloom.sound.score import Score
+from tokenloom.sound.score import TICKS, Score
 from tokenloom.tasks import music as roads
 from tokenloom.tasks.music import How, Made, MusicError, Road, Write
+from tokenloom.tasks.music_early import Bar, Watch
 from tokenloom.tasks.music_in import read_score
 from tokenloom.tasks.music_out import MIME, deliver
 from tokenloom.tokens.music_wish import Wish
 
+PARTIAL, COMPLETED = "music.partial", "music.completed"
+"""Events of a tune that is streamed."""
 RENDERS = 2
 """Sounds that are made at a time."""
 NAMES = {"roll": "svg"}
@@ -52,6 +57,9 @@ class Job:
     score: Score | None
     """The one that is given."""
 
+    def headers(self) -> dict[str, str]:
+        return {"x-tokenloom-seed": str(self.how.seed), "x-tokenloom-label": "AI-generated"}
+
 
 async def compose(desk: Desk, http: HttpRequest) -> Response:
     """The music, as one file or as JSON."""
@@ -61,7 +69,16 @@ async def compose(desk: Desk, http: HttpRequest) -> Response:
 async def composed(desk: Desk, http: HttpRequest, body: MusicRequest, data: bytes | None = None) -> Response:
     """The same of a request that is read, and its file's bytes."""
     job = await asyncio.to_thread(_tried, lambda: _job(body, data))
-    return await unless_gone(http, _answer(desk, job))
+    model = None if body.does == "harmonise" else await desk.models.composing(body.model)
+    if body.stream:
+        return await sse.stream(
+            http,
+            _events(desk, model, job),
+            hold_s=desk.settings.first_news_s,
+            keepalive_s=desk.settings.keepalive_s,
+            headers=job.headers(),
+        )
+    return await unless_gone(http, _answer(desk, model, job))
 
 
 def _job(body: MusicRequest, data: bytes | None) -> Job:
@@ -76,34 +93,45 @@ def _job(body: MusicRequest, data: bytes | None) -> Job:
     return Job(body, wish, how, None if data is None else read_score(data, "file"))
 
 
-async def _answer(desk: Desk, job: Job) -> Response:
-    body = job.body
-    if body.does == "harmonise":
-        assert job.score is not None
-        score = job.score
-        made = Made((await asyncio.to_thread(_tried, lambda: roads.accompanied(score)),), job.how.seed or 0)
-        name = ""
-    else:
-        model = await desk.models.composing(body.model)
-        made, name = await _written(desk, model, job), model.name
+async def _answer(desk: Desk, model: Loaded | None, job: Job) -> Response:
+    made = Made((), 0)
+    async with aclosing(_written(desk, model, job)) as writing:
+        async for step in writing:
+            made = step if isinstance(step, Made) else made
+    headers = job.headers()
+    if not job.body.as_file:
+        return JSONResponse(await _whole(job, model, made), headers=headers)
+    if job.wish.unknown:
+        headers["x-tokenloom-unknown"] = ", ".join(job.wish.unknown).encode("ascii", "replace").decode()[:200]
+    form = job.body.forms[0]
     files = await _files(job, made)
-    headers = {"x-tokenloom-seed": str(made.seed), "x-tokenloom-label": "AI-generated"}
-    if body.as_file:
-        form = body.forms[0]
-        if job.wish.unknown:
-            headers["x-tokenloom-unknown"] = (
-                ", ".join(job.wish.unknown).encode("ascii", "replace").decode()[:200]
-            )
-        return Response(files[0][form], headers=headers, media_type=MIME[NAMES.get(form, form)])
+    return Response(files[0][form], headers=headers, media_type=MIME[NAMES.get(form, form)])
+
+
+async def _events(desk: Desk, model: Loaded | None, job: Job) -> AsyncGenerator[bytes, None]:
+    """The bars of each version's first draft as they become whole, then the answer."""
+    async with aclosing(_written(desk, model, job)) as writing:
+        async for step in writing:
+            if isinstance(step, Made):
+                made = step
+                break
+            yield sse.event({"type": PARTIAL, **step}, PARTIAL)
+    yield sse.event({"type": COMPLETED, **await _whole(job, model, made)}, COMPLETED)
+    yield sse.DONE
+
+
+async def _whole(job: Job, model: Loaded | None, made: Made) -> dict[str, Any]:
+    """The answer as JSON."""
+    files = await _files(job, made)
     usage = {
         "input_tokens": made.prompt_tokens,
         "output_tokens": made.music_tokens,
         "total_tokens": made.prompt_tokens + made.music_tokens,
     }
-    whole = {
+    return {
         "object": "list",
         "created": int(time.time()),
-        "model": name or None,
+        "model": None if model is None else model.name,
         "seed": made.seed,
         "unknown": list(job.wish.unknown),
         "data": [
@@ -116,7 +144,6 @@ async def _answer(desk: Desk, job: Job) -> Response:
         ],
         "usage": usage,
     }
-    return JSONResponse(whole, headers=headers)
 
 
 def about(score: Score) -> dict[str, Any]:
@@ -148,8 +175,14 @@ def _road(job: Job, model: Loaded) -> Road:
     return roads.go_on(composer, score, job.wish.bars or 8, wish, job.how)
 
 
-async def _written(desk: Desk, model: Loaded, job: Job) -> Made:
-    """Walks the road: it asks the engine once."""
+async def _written(desk: Desk, model: Loaded | None, job: Job) -> AsyncGenerator[dict[str, Any] | Made, None]:
+    """Walks the road, which asks the engine once: what is told of bars that are whole, if events are asked
+    for, then what was made."""
+    if model is None:
+        assert job.score is not None
+        score = job.score
+        yield Made((await asyncio.to_thread(_tried, lambda: roads.accompanied(score)),), job.how.seed or 0)
+        return
 
     def begin() -> tuple[Road, Write]:
         road = _road(job, model)
@@ -164,11 +197,34 @@ async def _written(desk: Desk, model: Loaded, job: Job) -> Made:
         raise AssertionError("the road asks once")
 
     road, need = await asyncio.to_thread(_tried, begin)
+    assert model.composer is not None
+    watch = Watch(model.composer.tokens, need.ask, need.n // job.how.n)
     whole: list[list[int]] = []
     async with aclosing(written(desk, model, need, "mus")) as writing:
-        async for ids in writing:
-            whole = ids
-    return await asyncio.to_thread(_tried, lambda: end(road, whole))
+        async for whole in writing:
+            for version in watch.due(whole) if job.body.stream else ():
+                if news := await asyncio.to_thread(watch.news, version, whole):
+                    yield _partial(version, *news)
+    yield await asyncio.to_thread(_tried, lambda: end(road, whole))
+
+
+def _partial(version: int, score: Score, bars: Sequence[Bar]) -> dict[str, Any]:
+    """What is told of a version under way: bars that are new, or written since they were told."""
+    known = about(score)
+    return {
+        "index": version,
+        **{name: known[name] for name in ("kind", "key", "metre", "tempo")},
+        "ticks": TICKS,
+        "bars": [
+            {
+                "number": bar.number,
+                "start": bar.start,
+                "stop": bar.stop,
+                "notes": [[note.start, note.stop, note.pitch, note.velocity] for note in bar.notes],
+            }
+            for bar in bars
+        ],
+    }
 
 
 # --- files --------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ MOST_FILE = 24 << 20
 """Letters of a file in base64."""
 WHOLE = ("bars", "tempo", "n", "seed", "top_k", "drafts")
 NUMBERS = ("temperature", "top_p")
+SWITCHES = ("harmonise", "stream")
 
 
 class MusicRequest(Body):
@@ -59,6 +60,9 @@ class MusicRequest(Body):
     answer: Literal["file", "json"] | None = None
     """file: the one file's bytes, the default where n is 1 and one format is asked. json: the default
     elsewhere: each piece with its files in base64, its key, metre, bars and seconds."""
+    stream: bool = False
+    """Events: music.partial with the bars that are whole so far of each version's first draft; at last
+    music.completed, the answer as JSON, which counts: another draft may be kept, and chords come last."""
     label: Literal["audible", "hidden"] | None = None
     """audible: a rhythm of tones before a sound says that it is AI-generated. hidden (when not given): the
     label in the file and x-tokenloom-label say so, for pages that show the words beside it."""
@@ -80,14 +84,16 @@ class MusicRequest(Body):
     @property
     def as_file(self) -> bool:
         """The answer is one file's bytes."""
-        return self.answer != "json" and (self.n or 1) == 1 and len(self.forms) == 1
+        return not self.stream and self.answer != "json" and (self.n or 1) == 1 and len(self.forms) == 1
 
     @model_validator(mode="after")
     def _together(self) -> MusicRequest:
         if isinstance(self.response_format, list) and not 1 <= len(self.response_format) <= MOST_FORMS:
             raise ValueError(f"response_format needs 1 to {MOST_FORMS} formats")
         if self.answer == "file" and not self.as_file:
-            raise ValueError("answer: file holds one piece in one format; leave answer out for several")
+            raise ValueError(
+                "answer: file holds one piece in one format; leave answer out for several, and events"
+            )
         if self.infill is not None and self.does != "infill":
             raise ValueError(f"infill names bars to be written anew, which the task {self.task} does not do")
         if self.does == "infill" and self.infill is None:
@@ -123,7 +129,7 @@ def _value(name: str, text: str) -> Any:
             return float(text)
     except ValueError:
         raise bad_request(f"{name}: found {text[:80]!r}; it must be a number", name) from None
-    if name == "harmonise":
+    if name in SWITCHES:
         if text.lower() not in ("true", "false"):
             raise bad_request(f"{name}: found {text[:80]!r}; it must be true or false", name)
         return text.lower() == "true"
