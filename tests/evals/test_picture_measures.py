@@ -120,6 +120,9 @@ def test_clip_art_is_a_set_of_its_own(sprites: Sprites) -> None:
         [*sprites.sprites, *clips], np.stack([sprites.pixels(row) for row in [*range(len(sprites)), *rows]])
     )
     assert picture_suite.has_clip_art(both)
+    (held,) = [one for one in clips if emoji_held_out(one.hexcode)][:1]
+    alike = Sprites([held] * 30, np.stack([both.pixels(0)] * 30))
+    assert not picture_suite.has_clip_art(alike), "thirty drawings of one thing leave nothing to choose among"
     found = sets.stickers(both, "clipart")
     assert {scene.record.style for scene in found} == {"clipart"}
     assert len(found) == sum(emoji_held_out(one.hexcode) for one in clips) > 0

@@ -158,8 +158,9 @@ def measure(
 
 def has_clip_art(sprites: Sprites) -> bool:
     """Whether there is enough clip art that training never sees, that of held-out emoji, to tell one caption
-    from others."""
-    return sum(one.style == CLIPART and emoji_held_out(one.hexcode) for one in sprites.sprites) >= AMONG
+    from others: so many kinds of things, of which there may be several drawings."""
+    held = [one for one in sprites.sprites if one.style == CLIPART and emoji_held_out(one.hexcode)]
+    return len({key_of(one.hexcode) for one in held}) >= AMONG
 
 
 def known_pictures(sprites: Sprites, n: int) -> np.ndarray:
