@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import time
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ from tokenloom.engine.process import EngineProcess
 from tokenloom.serve.app import create_app
 from tokenloom.serve.settings import Settings
 from tokenloom.sound.abc import read_tune
-from tokenloom.sound.midi import read_midi
+from tokenloom.sound.midi import read_midi, write_midi
+from tokenloom.sound.score import Note, Score, Track
 from tokenloom.tasks.music_early import bars_of
 from tokenloom.tokens.music import melody
 from tokenloom.trust import read_label
@@ -126,10 +129,50 @@ def test_a_given_score(http: httpx.Client) -> None:
     assert len(read_tune(under.text).tracks) == 3
 
 
-def events(http: httpx.Client, **asked: Any) -> list[dict[str, Any]]:
+def test_a_score_is_rendered_as_it_is(http: httpx.Client) -> None:
+    forms = ["midi", "abc", "wav", "mp3", "roll", "png"]
+    body = {"file": base64.b64encode(ABC.encode()).decode(), "task": "render", "label": "audible"}
+    answer = http.post(URL, json={**body, "response_format": forms})
+    assert answer.status_code == 200, answer.text
+    assert "x-tokenloom-label" not in answer.headers, "nothing was generated"
+    found = answer.json()
+    assert (found["model"], found["usage"]["total_tokens"], found["data"][0]["bars"]) == (None, 0, 8)
+    files = {form: base64.b64decode(text) for form, text in found["data"][0]["files"].items()}
+    given = read_tune(ABC)
+    assert sung(read_midi(files["midi"])) == sung(given) == sung(read_tune(files["abc"].decode()))
+    for form in ("midi", "abc"):
+        assert not labels_in(files[form], form)  # type: ignore[arg-type]
+    for form in ("wav", "mp3", "png"):
+        assert read_label(files[form]) is None, form
+    with wave.open(io.BytesIO(files["wav"])) as sound:
+        assert sound.getnframes() / sound.getframerate() < given.seconds + 4, "and no tones before it"
+    (whole,) = events(http, json={**body, "stream": True}, label=None)
+    assert whole["data"][0]["files"]["midi"] == found["data"][0]["files"]["midi"]
+
+
+def test_what_was_generated_stays_labelled_when_it_is_rendered(http: httpx.Client) -> None:
+    for form in ("midi", "abc"):
+        tune = http.post(URL, json={**SHORT, "response_format": form}).content
+        body = {"file": base64.b64encode(tune).decode(), "task": "render", "response_format": "wav"}
+        answer = http.post(URL, json=body)
+        assert answer.headers["x-tokenloom-label"] == "AI-generated"
+        assert read_label(answer.content) is not None, form
+
+
+def test_a_score_of_an_hour_is_no_sound_here(http: httpx.Client) -> None:
+    score = Score((Track((Note(0, 12, 60), Note(12 * 60 * 120, 12, 62))),))
+    body = {"file": base64.b64encode(write_midi(score)).decode(), "task": "render"}
+    for task in ("render", "harmonise"):
+        error = http.post(URL, json={**body, "task": task, "response_format": "mp3"}).json()["error"]
+        assert error["param"] == "file"
+        assert "at most 1200" in error["message"]
+    assert http.post(URL, json=body).status_code == 200, "its notes are"
+
+
+def events(http: httpx.Client, label: str | None = "AI-generated", **asked: Any) -> list[dict[str, Any]]:
     with http.stream("POST", URL, **asked) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream"), answer.read()
-        assert answer.headers["x-tokenloom-label"] == "AI-generated"
+        assert answer.headers.get("x-tokenloom-label") == label
         lines = [line for line in answer.iter_lines() if line.startswith("data: ")]
     assert lines.pop() == "data: [DONE]"
     return [json.loads(line.removeprefix("data: ")) for line in lines]
@@ -213,6 +256,10 @@ def test_rules_have_nothing_to_show_early_and_errors_come_as_such(http: httpx.Cl
         ({"task": "continue"}, 400, "file"),
         ({"task": "compose", "file": "WDoxCg=="}, 400, "file"),
         ({"task": "infill", "file": "WDoxCg=="}, 422, None),
+        ({"task": "render"}, 400, "file"),
+        ({"task": "render", "file": "WDoxCg==", "n": 2}, 422, None),
+        ({"task": "render", "file": "WDoxCg==", "bars": 2}, 422, None),
+        ({"task": "render", "file": "WDoxCg==", "harmonise": True}, 422, None),
         ({"infill": "1-2"}, 400, "file"),
         ({"infill": "x", "file": base64.b64encode(ABC.encode()).decode()}, 400, "infill"),
         ({"infill": "7-99", "file": base64.b64encode(ABC.encode()).decode()}, 400, "infill"),

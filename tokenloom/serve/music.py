@@ -1,4 +1,5 @@
-"""POST /v1/audio/music: music of words, a score continued, bars of one written anew, chords put under one.
+"""POST /v1/audio/music: music of words, a score continued, bars of one written anew, chords put under
+one, or one played as it is.
 
 A tune is answered whole, or as events with the bars that are written so far. The engine's process computes
 the model; scores are read, rendered and written on threads of their own, two at a time, so that the event
@@ -15,7 +16,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from starlette.requests import Request as HttpRequest
@@ -27,18 +28,20 @@ from tokenloom.serve.bridge import unless_gone
 from tokenloom.serve.desk import Desk
 from tokenloom.serve.errors import ApiError, bad_request
 from tokenloom.serve.models import Loaded
-from tokenloom.serve.schema_music import MOST_FILE, MusicRequest, from_form
+from tokenloom.serve.schema_music import BY_RULE, MOST_FILE, MusicRequest, from_form
 from tokenloom.serve.writing import written
 from tokenloom.sound.score import TICKS, Score
 from tokenloom.tasks import music as roads
 from tokenloom.tasks.music import How, Made, MusicError, Road, Write
 from tokenloom.tasks.music_early import Bar, Watch
-from tokenloom.tasks.music_in import read_score
-from tokenloom.tasks.music_out import MIME, deliver
+from tokenloom.tasks.music_in import bears_label, read_score
+from tokenloom.tasks.music_out import MIME, SOUNDS, deliver
 from tokenloom.tokens.music_wish import Wish
 
 PARTIAL, COMPLETED = "music.partial", "music.completed"
 """Events of a tune that is streamed."""
+MOST_S = 1200
+"""Seconds of a sound, more than 64 bars can have: as samples it is held whole."""
 RENDERS = 2
 """Sounds that are made at a time."""
 NAMES = {"roll": "svg"}
@@ -56,9 +59,12 @@ class Job:
     how: How
     score: Score | None
     """The one that is given."""
+    made: bool = True
+    """What is answered was generated, or says so: it is labelled."""
 
     def headers(self) -> dict[str, str]:
-        return {"x-tokenloom-seed": str(self.how.seed), "x-tokenloom-label": "AI-generated"}
+        label = {"x-tokenloom-label": "AI-generated"} if self.made else {}
+        return {"x-tokenloom-seed": str(self.how.seed), **label}
 
 
 async def compose(desk: Desk, http: HttpRequest) -> Response:
@@ -69,7 +75,7 @@ async def compose(desk: Desk, http: HttpRequest) -> Response:
 async def composed(desk: Desk, http: HttpRequest, body: MusicRequest, data: bytes | None = None) -> Response:
     """The same of a request that is read, and its file's bytes."""
     job = await asyncio.to_thread(_tried, lambda: _job(body, data))
-    model = None if body.does == "harmonise" else await desk.models.composing(body.model)
+    model = None if body.does in BY_RULE else await desk.models.composing(body.model)
     if body.stream:
         return await sse.stream(
             http,
@@ -90,7 +96,9 @@ def _job(body: MusicRequest, data: bytes | None) -> Job:
         raise MusicError(f"file: missing, and required where the task is {body.does}")
     if body.does == "compose" and data is not None:
         raise MusicError("file: found one; allowed: none where the task is compose")
-    return Job(body, wish, how, None if data is None else read_score(data, "file"))
+    score = None if data is None else read_score(data, "file")
+    made = body.does != "render" or (data is not None and bears_label(data))
+    return Job(body, wish, how, score, made)
 
 
 async def _answer(desk: Desk, model: Loaded | None, job: Job) -> Response:
@@ -181,7 +189,9 @@ async def _written(desk: Desk, model: Loaded | None, job: Job) -> AsyncGenerator
     if model is None:
         assert job.score is not None
         score = job.score
-        yield Made((await asyncio.to_thread(_tried, lambda: roads.accompanied(score)),), job.how.seed or 0)
+        if job.body.does == "harmonise":
+            score = await asyncio.to_thread(_tried, partial(roads.accompanied, score))
+        yield Made((score,), job.how.seed or 0)
         return
 
     def begin() -> tuple[Road, Write]:
@@ -238,6 +248,9 @@ def _pool() -> ThreadPoolExecutor:
 async def _files(job: Job, made: Made) -> list[dict[str, bytes]]:
     """The labelled files of each piece, by format."""
     loop, body = asyncio.get_running_loop(), job.body
+    long = max((score.seconds for score in made.scores), default=0.0)
+    if long > MOST_S and any(form in SOUNDS for form in body.forms):
+        raise bad_request(f"file: found {long:.0f} seconds of music; as a sound at most {MOST_S}", "file")
 
     def one(score: Score, form: str) -> bytes:
         return _tried(
@@ -247,6 +260,7 @@ async def _files(job: Job, made: Made) -> list[dict[str, bytes]]:
                 seed=made.seed,
                 audible=body.label == "audible",
                 lang=body.lang or "en",
+                made=job.made,
             )
         )
 

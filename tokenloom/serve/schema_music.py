@@ -14,6 +14,8 @@ from tokenloom.tasks.music import DRAFTS, MOST_DRAFTS
 
 Form = Literal["midi", "abc", "wav", "flac", "ogg", "mp3", "roll", "png"]
 """roll: the piano roll as SVG; png: the same as a picture."""
+BY_RULE = ("harmonise", "render")
+"""Tasks that no model does."""
 MOST_FORMS = 8
 MOST_FILE = 24 << 20
 """Letters of a file in base64."""
@@ -28,9 +30,10 @@ class MusicRequest(Body):
     are not known are told in the answer and have no effect; where none is known, that is an error."""
     model: str = ""
     """When not given: the first composer on offer."""
-    task: Literal["compose", "continue", "infill", "harmonise"] | None = None
+    task: Literal["compose", "continue", "infill", "harmonise", "render"] | None = None
     """When not given: infill where `infill` is, continue where `file` is, else compose. harmonise puts chords
-    and a bass under the melody of `file`, by rules, and composes nothing."""
+    and a bass under the melody of `file`, by rules, and composes nothing. render gives `file` as it is in the
+    formats that are asked, without a label unless it bears one."""
     file: str | None = Field(None, max_length=MOST_FILE)
     """MIDI, ABC or MusicXML: a file of the form; in JSON base64, or data:audio/midi;base64,..."""
     infill: str | None = Field(None, max_length=20)
@@ -98,10 +101,12 @@ class MusicRequest(Body):
             raise ValueError(f"infill names bars to be written anew, which the task {self.task} does not do")
         if self.does == "infill" and self.infill is None:
             raise ValueError("infill is missing: name bars to be written anew, as 5-8")
-        if self.does in ("infill", "harmonise") and self.bars is not None:
+        if self.does in ("infill", *BY_RULE) and self.bars is not None:
             raise ValueError("bars is of a new piece or a continued one; leave it out")
-        if self.does == "harmonise" and (self.n or 1) != 1:
-            raise ValueError("n must be 1 with the task harmonise, for its rules give one way")
+        if self.does in BY_RULE and (self.n or 1) != 1:
+            raise ValueError(f"n must be 1 with the task {self.does}, which gives one piece")
+        if self.does == "render" and self.harmonise:
+            raise ValueError("harmonise changes the piece; the task harmonise does so, and render does not")
         return self
 
 

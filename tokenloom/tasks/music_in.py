@@ -8,6 +8,8 @@ from tokenloom.sound.abc import read_tune, split_abc
 from tokenloom.sound.midi import read_midi
 from tokenloom.sound.musicxml import read_musicxml
 from tokenloom.sound.score import Score
+from tokenloom.trust import BadMedia
+from tokenloom.trust.notation import MIDI_START, hidden_in
 
 MAX_BYTES = 16 << 20
 
@@ -26,11 +28,19 @@ def read_score(source: Path | str | bytes, name: str = "score") -> Score:
     return score
 
 
+def bears_label(data: bytes) -> bool:
+    """Whether a score's file says that it is AI-generated. MusicXML has no such label."""
+    try:
+        return bool(hidden_in(data, "midi" if data.startswith(MIDI_START) else "abc"))
+    except BadMedia:
+        return False
+
+
 def _read(source: Path | str | bytes) -> Score:
     data = source if isinstance(source, bytes) else _bytes(Path(source))
     if len(data) > MAX_BYTES:
         raise ValueError(f"found {len(data)} bytes; allowed: {MAX_BYTES}")
-    if data.startswith(b"MThd"):
+    if data.startswith(MIDI_START):
         return read_midi(data)
     begin = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if data.startswith((b"PK", b"\xff\xfe", b"\xfe\xff")) or begin == b"<":

@@ -1,4 +1,5 @@
-"""Scores on their way out: MIDI, ABC, sound and piano rolls, each labelled. The one place where they leave.
+"""Scores on their way out: MIDI, ABC, sound and piano rolls, each labelled unless a person wrote it. The one
+place where they leave.
 
 A sound is played by the built-in synthesiser, or by a SoundFont of the user's. Not the score (tasks.music).
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from tokenloom.sound.audio import encode
 from tokenloom.sound.score import Score
 from tokenloom.tasks import sound_out
 from tokenloom.trust import label
@@ -51,31 +53,23 @@ def deliver(
     lang: str = "en",
     soundfont: Path | str | None = None,
     width: int = WIDTH,
+    made: bool = True,
 ) -> bytes:
     """The labelled file of a score.
 
     audible: a rhythm of tones before a sound says that it is AI-generated; the hidden label is in every file.
     lang: of the visible words. soundfont: the file of one, which plays instead of the synthesiser. seed: of
     the synthesiser; the same gives the same file, but for an OGG's serial number. width: of a piano roll in
-    pixels. ValueError for a kind that is none, or a missing package.
+    pixels. made: False for a score as a person brought it, of which nothing was generated: the file bears no
+    label. ValueError for a kind that is none, or a missing package.
     """
     if kind not in KINDS:
         raise ValueError(f"format: found {kind!r}; allowed: {', '.join(KINDS)}")
     if kind in SOUNDS:
-        return sound_out.deliver(samples_of(score, RATE, seed, soundfont), RATE, kind, audible)
-    if kind == "png":
-        return _picture(score, lang, width)
-    if kind == "midi":
-        from tokenloom.sound.midi import write_midi
-
-        return label("midi", write_midi(score), lang=lang).data
-    if kind == "svg":
-        from tokenloom.sound.roll import roll_svg
-
-        return label("svg", roll_svg(score, width).encode(), lang=lang).data
-    from tokenloom.sound.abc import write_abc
-
-    return label("abc", write_abc(score), lang=lang).data
+        samples = samples_of(score, RATE, seed, soundfont)
+        return sound_out.deliver(samples, RATE, kind, audible) if made else encode(samples, RATE, kind)
+    written = _written(score, kind, width)
+    return label(kind, written, lang=lang).data if made else written
 
 
 def samples_of(score: Score, rate: int = RATE, seed: int = 0, soundfont: Path | str | None = None) -> Any:
@@ -89,11 +83,24 @@ def samples_of(score: Score, rate: int = RATE, seed: int = 0, soundfont: Path | 
     return render(score, rate, seed)
 
 
-def _picture(score: Score, lang: str, width: int) -> bytes:
+def _written(score: Score, kind: Kind, width: int) -> bytes:
+    """The file of notes, or the picture of them, without a label."""
+    if kind == "midi":
+        from tokenloom.sound.midi import write_midi
+
+        return write_midi(score)
+    if kind == "svg":
+        from tokenloom.sound.roll import roll_svg
+
+        return roll_svg(score, width).encode()
+    if kind == "abc":
+        from tokenloom.sound.abc import write_abc
+
+        return write_abc(score).encode()
     import io
 
     from tokenloom.sound.roll import roll
 
     buffer = io.BytesIO()
     roll(score, width).convert("RGBA").save(buffer, "PNG")
-    return label("png", buffer.getvalue(), lang=lang).data
+    return buffer.getvalue()
