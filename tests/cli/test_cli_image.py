@@ -74,6 +74,26 @@ def test_codes_of_another_codec_are_refused(app: typer.Typer, codec: Path, tmp_p
             run(app, "decode", out, "--codec", codec)
     with pytest.raises(ValueError, match="ends in"):
         run(app, "decode", out, "-o", tmp_path / "x.txt", "--codec", codec)
+    with pytest.raises(ValueError, match="there is no folder"):
+        run(app, "decode", out, "-o", tmp_path / "none" / "x.png", "--codec", codec)
+
+
+def test_what_are_no_codes_of_pictures(app: typer.Typer, codec: Path, tmp_path: Path) -> None:
+    out, made = tmp_path / "codes.json", tmp_path / "made.png"
+    for rows, words in (
+        ([], "found no codes"),
+        ([[1] * 64, [1] * 63], "found 63 codes of a picture; allowed: 64"),
+        ([[1] * 64, []], "found 0 codes"),
+        ([[1.5] * 64], "found float64; allowed: whole numbers"),
+        ([[2**70] * 64], "found object; allowed: whole numbers"),
+        ([[[1], [1, 2]]], "is no file of codes"),
+        ([[10**6] * 64], "codes: found 1000000; allowed: 0 to"),
+        ({"a": 1}, "is no file of codes"),
+    ):
+        out.write_text(json.dumps({"codec": open_codec(codec).sha256, "codes": rows}))
+        with pytest.raises(ValueError, match=words):
+            run(app, "decode", out, "-o", made, "--codec", codec)
+    assert not list(tmp_path.glob("*made*"))
 
 
 def test_score(app: typer.Typer, codec: Path, tmp_path: Path) -> None:

@@ -61,29 +61,17 @@ def decode(
     codec: _CODEC = SPEAKER,
 ) -> None:
     """Make sound of codes again. The files carry the hidden label of what a model has made."""
-    import numpy as np
-
-    from tokenloom.config import new_file
+    from tokenloom.cli.codes import read_codes
+    from tokenloom.tasks.places import check_place, numbered, write
     from tokenloom.tasks.sound_out import check_ending, deliver
 
-    opened = open_named(codec)
     kind = check_ending(out)
-    try:
-        facts = json.loads(codes.read_text(encoding="utf-8"))
-        rows = [np.array(one["codes"], np.int64) for one in facts["sounds"]]
-        made_by = facts["codec"]
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise ValueError(f"{codes}: is no file of codes ({error}); loom audio encode writes them") from error
-    if made_by != opened.sha256:
-        raise ValueError(
-            f"{codes}: was encoded by the codec {str(made_by)[:12]}; this one is {opened.sha256[:12]}: "
-            "name the right one with --codec"
-        )
-    for i, row in enumerate(rows):
-        place = out if len(rows) == 1 else out.with_stem(f"{out.stem}-{i + 1}")
-        data = deliver(opened.decode(row), opened.rate, kind, audible=False)
-        with new_file(place) as new:
-            new.write_bytes(data)
+    check_place(out)
+    opened = open_named(codec)
+    rows = read_codes(codes, opened.sha256, "audio", lambda facts: [one["codes"] for one in facts["sounds"]])
+    made = [deliver(opened.decode(row), opened.rate, kind, audible=False) for row in rows]
+    for place, data in zip(numbered(out, len(made)), made, strict=True):
+        write(place, data)
     seconds = sum(map(len, rows)) / opened.codes_hz
     typer.echo(f"{len(rows)} sounds, {seconds:.1f} s: {out.parent or '.'}")
 
@@ -198,7 +186,7 @@ def _sheet(some: list[Spoken], made: list[np.ndarray], rate: int, out: Path) -> 
     """Ten originals, each before what was made of it, in one labelled file."""
     import numpy as np
 
-    from tokenloom.config import new_file
+    from tokenloom.tasks.places import write
     from tokenloom.tasks.sound_out import check_ending, deliver
 
     kind, pause = check_ending(out), np.zeros(rate // 3, np.float32)
@@ -207,18 +195,13 @@ def _sheet(some: list[Spoken], made: list[np.ndarray], rate: int, out: Path) -> 
         for one, other in list(zip(some, made, strict=True))[:10]
         for x in (one.samples, pause, other, pause)
     ]
-    with new_file(out) as new:
-        new.write_bytes(deliver(np.concatenate(parts), rate, kind, audible=False))
+    write(out, deliver(np.concatenate(parts), rate, kind, audible=False))
 
 
 def open_named(name: str) -> SoundCodec:
     """A codec's folder, or that of a speaking model's folder or name. ValueError, FileNotFoundError."""
+    from tokenloom.cli.codes import codec_place
     from tokenloom.codec.audio_folder import open_audio_codec
-    from tokenloom.hub import find
     from tokenloom.hub.card import SPEECH as CODEC
 
-    place = Path(name).expanduser()
-    if not place.is_dir():
-        place = find(name).path
-    inner = place / CODEC
-    return open_audio_codec(inner if inner.is_dir() else place)
+    return open_audio_codec(codec_place(name, CODEC))

@@ -60,25 +60,23 @@ def decode(
     """Make pictures of codes again. The files carry the hidden label of what a model has made."""
     import numpy as np
 
+    from tokenloom.cli.codes import read_codes
     from tokenloom.tasks.pictures_out import deliver, kind_of
+    from tokenloom.tasks.places import check_place, numbered, write
 
-    opened = open_named(codec)
     kind = kind_of(out)
-    try:
-        facts = json.loads(codes.read_text(encoding="utf-8"))
-        rows, made_by = np.array(facts["codes"], np.int64), facts["codec"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{codes}: is no file of codes ({error}); loom image encode writes them") from error
-    if made_by != opened.sha256:
-        raise ValueError(
-            f"{codes}: was encoded by the codec {str(made_by)[:12]}; this one is {opened.sha256[:12]}: "
-            "name the right one with --codec"
-        )
-    pixels = opened.decode(rows)
-    for i, picture in enumerate(pixels):
-        place = out if len(pixels) == 1 else out.with_stem(f"{out.stem}-{i + 1}")
-        place.write_bytes(deliver(picture, size=size or opened.size, kind=kind, visible=False))
-    typer.echo(f"{len(pixels)} pictures of {size or opened.size} pixels: {out.parent or '.'}")
+    check_place(out)
+    opened = open_named(codec)
+    rows = read_codes(codes, opened.sha256, "image", lambda facts: facts["codes"])
+    if odd := [row for row in rows if row.shape != (opened.per_picture,)]:
+        raise ValueError(f"{codes}: found {odd[0].size} codes of a picture; allowed: {opened.per_picture}")
+    made = [
+        deliver(picture, size=size or opened.size, kind=kind, visible=False)
+        for picture in opened.decode(np.stack(rows))
+    ]
+    for place, data in zip(numbered(out, len(made)), made, strict=True):
+        write(place, data)
+    typer.echo(f"{len(made)} pictures of {size or opened.size} pixels: {out.parent or '.'}")
 
 
 def outlines(
@@ -220,11 +218,8 @@ def _sheet(pairs: list[np.ndarray], out: Path) -> None:
 
 def open_named(name: str) -> Codec:
     """A codec's folder, or that of a picture model's folder or name. Raises ValueError, FileNotFoundError."""
+    from tokenloom.cli.codes import codec_place
     from tokenloom.codec.folder import open_codec
-    from tokenloom.hub import find
+    from tokenloom.hub.card import CODEC
 
-    place = Path(name).expanduser()
-    if not place.is_dir():
-        place = find(name).path
-    inner = place / "codec"
-    return open_codec(inner if inner.is_dir() else place)
+    return open_codec(codec_place(name, CODEC))
