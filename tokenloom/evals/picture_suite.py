@@ -14,7 +14,7 @@ import numpy as np
 
 from tokenloom.data.captions import caption
 from tokenloom.data.picture_splits import emoji_held_out
-from tokenloom.data.picture_words import CLIPART, TRAINED_STYLES, Lang
+from tokenloom.data.picture_words import CLIPART, TRAINED_STYLES, Lang, key_of
 from tokenloom.data.scene_edits import Change, changed
 from tokenloom.data.scenes import Scene, alike, compose
 from tokenloom.data.sprites import Sprites
