@@ -26,7 +26,8 @@ from tokenloom.data.scenes import Scene, alike, compose
 from tokenloom.data.shards import Shards, ShardWriter
 from tokenloom.data.sprites import Sprites, open_sprites
 from tokenloom.data.workers import in_order
-from tokenloom.tokens.image import DESCRIBE, DRAW, EDIT, RESTYLE, STYLES, Example, PictureTokens, masked_codes
+from tokenloom.tokens.image import DESCRIBE, DRAW, EDIT, RESTYLE, STYLES, PictureTokens, masked_codes
+from tokenloom.tokens.layout import Example
 
 if TYPE_CHECKING:
     from tokenloom.codec.folder import Codec

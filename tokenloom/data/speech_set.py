@@ -19,7 +19,8 @@ import numpy as np
 from tokenloom.config import put_json
 from tokenloom.data.shards import Shards, ShardWriter
 from tokenloom.data.speech import Speech, Utterance
-from tokenloom.tokens.speech import Example, SpeechTokens, Word, add_speech, split_words
+from tokenloom.tokens.layout import Example
+from tokenloom.tokens.speech import SpeechTokens, Word, add_speech, split_words
 from tokenloom.tokens.train import Plan, train_tokenizer, write_tokenizer
 
 TRAIN, HELD, TOKENIZER = "train", "held", "tokenizer"

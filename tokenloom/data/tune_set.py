@@ -24,7 +24,8 @@ from tokenloom.data.jsonl import read_records, write_records
 from tokenloom.data.shards import Shards, ShardWriter
 from tokenloom.data.tunes import Tune, read_tunes
 from tokenloom.sound.score import Note, Score, Track, bar_ticks, transposed
-from tokenloom.tokens.music import Example, MusicTokens, add_music
+from tokenloom.tokens.layout import Example
+from tokenloom.tokens.music import MusicTokens, add_music
 from tokenloom.tokens.train import Plan, train_tokenizer, write_tokenizer
 
 HELD_OUT = 20

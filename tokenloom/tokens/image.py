@@ -23,18 +23,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from tokenloom.step import Range
-from tokenloom.tokens.folder import read_vocabulary
-from tokenloom.tokens.text import Tokenizer, load_tokenizer
-from tokenloom.tokens.vocabulary import SPECIAL, Medium, Vocabulary, extend_tokenizer, text_vocabulary
+from tokenloom.tokens.layout import Example, add_layout, check_layout, read_layout
+from tokenloom.tokens.text import Tokenizer
+from tokenloom.tokens.vocabulary import Medium, Vocabulary
 from tokenloom.weights.tokenizer_files import json_object
 
 IMAGE = "image"
 """The name of the range of codes."""
+KIND = "a model that draws"
 DRAW, DESCRIBE, EDIT, RESTYLE = "<|draw|>", "<|describe|>", "<|edit|>", "<|restyle|>"
 MASKED, END = "<|masked|>", "<|end|>"
 LANGUAGES = ("en", "zh")
@@ -85,14 +86,6 @@ class Ask:
         }
 
 
-class Example(NamedTuple):
-    """A document to learn from."""
-
-    ids: list[int]
-    learned: list[bool]
-    """Which ids are targets: those of the answer."""
-
-
 def add_pictures(
     tokenizer: Tokenizer, n_codes: int, codec: str | None = None, vocabulary: Vocabulary | None = None
 ) -> tuple[Tokenizer, Vocabulary]:
@@ -100,11 +93,7 @@ def add_pictures(
 
     codec: sha256 of the codec; vocabulary: the tokenizer's, if it has been extended before.
     """
-    vocabulary = vocabulary or text_vocabulary(tokenizer)
-    marked = tokenizer.with_special(PICTURE_MARKS)
-    return extend_tokenizer(
-        marked, [Medium(IMAGE, n_codes, codec)], vocabulary.add(SPECIAL, len(PICTURE_MARKS))
-    )
+    return add_layout(tokenizer, Medium(IMAGE, n_codes, codec), PICTURE_MARKS, vocabulary)
 
 
 def masked_codes(mask: np.ndarray, places: int, per_picture: int) -> np.ndarray:
@@ -148,15 +137,7 @@ class PictureTokens:
     """Positions of the model: what does not fit is refused. None: not asked."""
 
     def __post_init__(self) -> None:
-        self.vocabulary.range(IMAGE)
-        for mark in (*PICTURE_MARKS, *Medium(IMAGE, 1).marks):
-            if mark not in self.tokenizer.special:
-                raise ValueError(f"tokenizer: found no {mark}; allowed: that of a model of pictures")
-        if self.vocabulary.size != self.tokenizer.vocab_size:
-            raise ValueError(
-                f"vocabulary: found {self.vocabulary.size} ids, but the tokenizer has "
-                f"{self.tokenizer.vocab_size}; allowed: the same number"
-            )
+        check_layout(self.tokenizer, self.vocabulary, IMAGE, PICTURE_MARKS, KIND)
         if self.per_picture < 1:
             raise ValueError(f"per_picture: found {self.per_picture}; allowed: 1 and more")
 
@@ -167,13 +148,10 @@ class PictureTokens:
         ValueError for a folder of no picture model, naming what it lacks.
         """
         folder = Path(folder)
-        vocabulary = read_vocabulary(folder)
-        if vocabulary is None or IMAGE not in vocabulary.names:
-            raise ValueError(f"model: {folder} has no codes of pictures; allowed: a model that draws")
+        tokenizer, vocabulary, context = read_layout(folder, IMAGE, "codes of pictures", KIND)
         if per_picture is None:
             per_picture = codec_shape(folder / "codec")[1]
-        context = json_object(folder / "config.json").get("max_position_embeddings")
-        return PictureTokens(load_tokenizer(folder), vocabulary, per_picture, context)
+        return PictureTokens(tokenizer, vocabulary, per_picture, context)
 
     @property
     def codec(self) -> str | None:

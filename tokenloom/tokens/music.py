@@ -19,21 +19,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tokenloom.sound.score import Note, Score, Track
-from tokenloom.tokens.folder import read_vocabulary
+from tokenloom.tokens.layout import Example, add_layout, check_layout, read_layout
 from tokenloom.tokens.music_events import BARS, SIZE, TEMPOS, meaning, nearest, number, tonics_of
 from tokenloom.tokens.music_grammar import METRES_OF, Rules, need
 from tokenloom.tokens.music_score import Piece, piece_of, score_of, snapped, split, walk_of
 from tokenloom.tokens.music_walk import HEAD
 from tokenloom.tokens.music_wish import Wish
-from tokenloom.tokens.text import Tokenizer, load_tokenizer
-from tokenloom.tokens.vocabulary import SPECIAL, Medium, Vocabulary, extend_tokenizer, text_vocabulary
-from tokenloom.weights.tokenizer_files import json_object
+from tokenloom.tokens.text import Tokenizer
+from tokenloom.tokens.vocabulary import Medium, Vocabulary
 
 MUSIC = "music"
 """The name of the range of events."""
+KIND = "a model that composes"
 COMPOSE, INFILL = "<|compose|>", "<|infill|>"
 MUSIC_MARKS = (COMPOSE, INFILL)
 """The layouts' marks, in the order of their ids; <|music|> and <|/music|> come after them."""
@@ -57,22 +57,12 @@ class MusicAsk:
     """Places of the hidden bars in it."""
 
 
-class Example(NamedTuple):
-    """A document to learn from."""
-
-    ids: list[int]
-    learned: list[bool]
-    """Which ids are targets."""
-
-
 def add_music(tokenizer: Tokenizer, vocabulary: Vocabulary | None = None) -> tuple[Tokenizer, Vocabulary]:
     """A text tokenizer with the layouts' marks and the events behind its own tokens, and its vocabulary.
 
     vocabulary: the tokenizer's, if it has been extended before.
     """
-    vocabulary = vocabulary or text_vocabulary(tokenizer)
-    marked = tokenizer.with_special(MUSIC_MARKS)
-    return extend_tokenizer(marked, [Medium(MUSIC, SIZE)], vocabulary.add(SPECIAL, len(MUSIC_MARKS)))
+    return add_layout(tokenizer, Medium(MUSIC, SIZE), MUSIC_MARKS, vocabulary)
 
 
 def melody(score: Score, track: int | None = None) -> Score:
@@ -111,27 +101,14 @@ class MusicTokens:
     """Positions of the model: what does not fit is refused. None: not asked."""
 
     def __post_init__(self) -> None:
-        start, stop = self.vocabulary.range(MUSIC)
+        start, stop = check_layout(self.tokenizer, self.vocabulary, MUSIC, MUSIC_MARKS, KIND)
         if stop - start != SIZE:
             raise ValueError(f"vocabulary: found {stop - start} events; allowed: {SIZE}, as this version has")
-        for mark in (*MUSIC_MARKS, OPENED, CLOSED):
-            if mark not in self.tokenizer.special:
-                raise ValueError(f"tokenizer: found no {mark}; allowed: that of a model of music")
-        if self.vocabulary.size != self.tokenizer.vocab_size:
-            raise ValueError(
-                f"vocabulary: found {self.vocabulary.size} ids, but the tokenizer has "
-                f"{self.tokenizer.vocab_size}; allowed: the same number"
-            )
 
     @staticmethod
     def open(folder: Path | str) -> MusicTokens:
         """Of a music model's folder, or of a tokenizer's. ValueError for a folder of another kind."""
-        folder = Path(folder)
-        vocabulary = read_vocabulary(folder)
-        if vocabulary is None or MUSIC not in vocabulary.names:
-            raise ValueError(f"model: {folder} has no events of music; allowed: a model that composes")
-        context = json_object(folder / "config.json").get("max_position_embeddings")
-        return MusicTokens(load_tokenizer(folder), vocabulary, context)
+        return MusicTokens(*read_layout(Path(folder), MUSIC, "events of music", KIND))
 
     @property
     def start(self) -> int:

@@ -24,13 +24,14 @@ import numpy as np
 
 from tokenloom.hub.card import SPEECH as CODEC
 from tokenloom.step import Range
-from tokenloom.tokens.folder import read_vocabulary
-from tokenloom.tokens.text import Tokenizer, load_tokenizer
-from tokenloom.tokens.vocabulary import SPECIAL, Medium, Vocabulary, extend_tokenizer, text_vocabulary
+from tokenloom.tokens.layout import Example, add_layout, check_layout, read_layout
+from tokenloom.tokens.text import Tokenizer
+from tokenloom.tokens.vocabulary import Medium, Vocabulary
 from tokenloom.weights.tokenizer_files import json_object
 
 SOUND = "sound"
 """The name of the range of codes."""
+KIND = "a model that speaks"
 SPEAK, WORD = "<|speak|>", "<|word|>"
 SPEECH_MARKS = (SPEAK, WORD)
 """The layout's marks, in the order of their ids; <|sound|> and <|/sound|> come after them."""
@@ -60,14 +61,6 @@ class SpeechAsk:
         }
 
 
-class Example(NamedTuple):
-    """A document to learn from."""
-
-    ids: list[int]
-    learned: list[bool]
-    """Which ids are targets: codes and the marks that end them."""
-
-
 class Word(NamedTuple):
     """A word that was said."""
 
@@ -82,11 +75,7 @@ def add_speech(
 
     codec: sha256 of the codec; vocabulary: the tokenizer's, if it has been extended before.
     """
-    vocabulary = vocabulary or text_vocabulary(tokenizer)
-    marked = tokenizer.with_special(SPEECH_MARKS)
-    return extend_tokenizer(
-        marked, [Medium(SOUND, n_codes, codec)], vocabulary.add(SPECIAL, len(SPEECH_MARKS))
-    )
+    return add_layout(tokenizer, Medium(SOUND, n_codes, codec), SPEECH_MARKS, vocabulary)
 
 
 def split_words(phonemes: str) -> list[str]:
@@ -106,15 +95,7 @@ class SpeechTokens:
     """Positions of the model. None: not asked."""
 
     def __post_init__(self) -> None:
-        self.vocabulary.range(SOUND)
-        for mark in (*SPEECH_MARKS, OPENED, CLOSED):
-            if mark not in self.tokenizer.special:
-                raise ValueError(f"tokenizer: found no {mark}; allowed: that of a model that speaks")
-        if self.vocabulary.size != self.tokenizer.vocab_size:
-            raise ValueError(
-                f"vocabulary: found {self.vocabulary.size} ids, but the tokenizer has "
-                f"{self.tokenizer.vocab_size}; allowed: the same number"
-            )
+        check_layout(self.tokenizer, self.vocabulary, SOUND, SPEECH_MARKS, KIND)
         if self.depth < 1:
             raise ValueError(f"depth: found {self.depth}; allowed: 1 and more")
 
@@ -125,16 +106,13 @@ class SpeechTokens:
         ValueError for a folder of another model, naming what it lacks.
         """
         folder = Path(folder)
-        vocabulary = read_vocabulary(folder)
-        if vocabulary is None or SOUND not in vocabulary.names:
-            raise ValueError(f"model: {folder} has no codes of sound; allowed: a model that speaks")
+        tokenizer, vocabulary, context = read_layout(folder, SOUND, "codes of sound", KIND)
         if depth is None:
             stated = json_object(folder / CODEC / "config.json").get("depth")
             if type(stated) is not int or stated < 1:
                 raise ValueError(f"{folder / CODEC}: found no codec of sound; allowed: the one it learned")
             depth = stated
-        context = json_object(folder / "config.json").get("max_position_embeddings")
-        return SpeechTokens(load_tokenizer(folder), vocabulary, depth, context)
+        return SpeechTokens(tokenizer, vocabulary, depth, context)
 
     @property
     def codec(self) -> str | None:
