@@ -69,7 +69,7 @@ def band(place: Path) -> Iterator[tuple[str, Band]]:
 
     torch.set_num_threads(1)
     folder = tiny_composer(place / "composer")
-    engine = Band(threads=1)
+    engine = Band(threads=1, flush_ms=5)
     with pytest.MonkeyPatch.context() as patch:
         info = voices.VoiceInfo("heart", "hibari", ("en",), "Apache-2.0")
         patch.setenv("TOKENLOOM_HOME", str(place))

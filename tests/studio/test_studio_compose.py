@@ -19,7 +19,7 @@ from tokenloom.sound.midi import read_midi, write_midi
 from tokenloom.sound.score import Note, Score, Track, bar_numbers, seconds_at
 from tokenloom.tasks import fields_json, tasks
 from tokenloom.tasks.music import accompanied
-from tokenloom.trust import read_label
+from tokenloom.trust import label, read_label
 from tokenloom.trust.notation import labels_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -135,6 +135,45 @@ def test_bars_are_written_anew_and_the_earlier_version_stays(page: Any, tmp_path
     expect(tune.get_by_role("button", name="Chords and bass")).to_have_count(0)
 
 
+def test_what_was_generated_says_so_when_it_is_opened(page: Any) -> None:
+    data = label("midi", write_midi(read_tune(ABC))).data
+    file = {"name": "made.mid", "mimeType": "audio/midi", "buffer": data}
+    page.get_by_label("Open a score").set_input_files(file)
+    tune = page.get_by_role("article", name="made.mid")
+    expect(tune.locator(".by").get_by_text("AI-generated")).to_be_visible()
+
+
+WATCH = """() => {
+  window.seen = [];
+  const look = () => {
+    const tune = document.querySelector("article[aria-busy]");
+    const bars = tune?.querySelectorAll(".bar").length ?? 0;
+    const notes = tune?.querySelectorAll(".roll-note").length ?? 0;
+    if (tune && bars !== window.seen.at(-1)?.[0]) window.seen.push([bars, notes]);
+  };
+  new MutationObserver(look).observe(document.body, { subtree: true, childList: true, attributes: true });
+}"""
+"""Counts bars and notes of a tune under way, each time there are others."""
+
+
+def test_the_roll_fills_while_a_tune_is_composed(page: Any) -> None:
+    page.evaluate(WATCH)
+    tune = composed(page, "a reel, 48 bars")
+    seen = [one for one in page.evaluate("window.seen") if one[0]]
+    bars = [one[0] for one in seen]
+    assert len(bars) > 2, "bars came one after the other"
+    assert bars == sorted(bars)
+    assert bars[0] < tune.get_by_role("option").count() <= 49
+    assert seen[0][1] > 0
+    tune.get_by_label("Bars to add").fill("12")
+    page.evaluate("() => { window.seen = []; }")
+    before = tune.get_by_role("option").count()
+    tune.get_by_role("button", name="Continue").click()
+    expect(tune.get_by_role("radio", name="2 continued")).to_be_checked()
+    grown = [one[0] for one in page.evaluate("window.seen")]
+    assert any(count > before for count in grown), "and behind a tune, too"
+
+
 def test_bars_are_marked_by_keys(page: Any) -> None:
     tune = composed(page)
     roll = tune.get_by_role("listbox")
@@ -170,7 +209,15 @@ def test_a_score_of_ones_own(page: Any, tmp_path: Path) -> None:
     choose.set_input_files({"name": "own.mid", "mimeType": "audio/midi", "buffer": write_midi(given)})
     tune = page.get_by_role("article", name="own.mid")
     expect(tune.get_by_role("option")).to_have_count(8)
+    expect(tune.get_by_role("slider")).to_be_visible()
     expect(tune.get_by_text("AI-generated")).to_have_count(0)
+    expect(tune.locator(".by")).to_contain_text("A dorian")
+    name, wav = saved(page, tune, "WAV", tmp_path)
+    assert (name, read_label(wav)) == ("own.wav", None), "nothing of it was generated"
+    name, midi = saved(page, tune, "MIDI", tmp_path)
+    assert name == "own.mid"
+    assert [notes(one) for one in (read_midi(midi), given)] == [notes(given)] * 2
+    assert read_tune(saved(page, tune, "ABC", tmp_path)[1].decode()).keys == given.keys
     expect(tune.get_by_role("option").first).to_have_attribute("aria-label", "Bar 1: C5 A4 A4 B4 C5 D5 E5 D5")
     tune.get_by_label("Bars to add").fill("2")
     tune.get_by_role("button", name="Continue").click()
@@ -181,7 +228,10 @@ def test_a_score_of_ones_own(page: Any, tmp_path: Path) -> None:
     assert notes(made)[: len(given.tracks[0].notes)] == notes(given)
     choose.set_input_files({"name": "own.abc", "mimeType": "text/plain", "buffer": ABC.encode()})
     tune = page.get_by_role("article", name="own.abc")
-    expect(tune.get_by_role("listbox")).to_have_count(0)
+    expect(tune.get_by_role("option")).to_have_count(8)
+    tune.get_by_role("button", name="Play").click()
+    expect(tune.locator(".roll-head")).to_have_count(1)
+    tune.get_by_role("button", name="Pause").click()
     tune.get_by_label("First bar").fill("3")
     tune.get_by_label("Last bar").fill("4")
     tune.get_by_label("Last bar").press("Tab")
@@ -195,7 +245,9 @@ def test_a_file_that_is_no_score_is_said_by_the_server(look: Look, stage: tuple[
     file = {"name": "notes.mid", "mimeType": "audio/midi", "buffer": b"MThd\x00\x00"}
     page.get_by_label("Open a score").set_input_files(file)
     tune = page.get_by_role("article", name="notes.mid")
-    tune.get_by_role("button", name="Chords and bass").click()
+    expect(tune.get_by_role("alert")).to_contain_text("truncated MIDI file")
+    expect(tune.get_by_role("slider")).to_have_count(0)
+    tune.get_by_role("button", name="Show and play it as it is").click()
     expect(tune.get_by_role("alert")).to_contain_text("truncated MIDI file")
     tune.get_by_role("button", name="Remove “notes.mid”").click()
     expect(page.get_by_role("article")).to_have_count(0)
@@ -298,8 +350,8 @@ def test_without_a_composer_the_page_says_how_to_get_one(wire: Wire, look: Look)
     expect(page).to_have_title("Compose · Tokenloom")
     expect(page.get_by_text("No composer is on offer here.")).to_be_visible()
     expect(page.get_by_text("loom studio --model composer")).to_be_visible()
-    wire.models = ["smollm2", "composer"]
-    wire.cards = {"composer": {"kind": "music", "chat": False}}
+    wire.models = ["smollm2", "composer", "aloud"]
+    wire.cards = {"composer": {"kind": "music", "chat": False}, "aloud": {"kind": "speech"}}
     wire.tasks = [fields_json(tasks()["compose"])]
     expect(page.get_by_label("Words")).to_be_visible(timeout=12_000)
     expect(page.get_by_role("link", name="Compose", exact=True)).to_have_count(1)

@@ -19,16 +19,18 @@ import { newId } from "./store.js";
  * @property {string} id
  * @property {Act} act what made it
  * @property {[number, number]} [span] numbers of the bars that were written by it
- * @property {Record<string, unknown>} [fields] as they were sent
+ * @property {Record<string, unknown>} [fields] with which it is asked for again
  * @property {File | null} [base] the file it was made of
  * @property {number} [index] its place in the answer
- * @property {Blob} file MIDI, or the file as it was opened
+ * @property {Blob} file what is worked on: MIDI, or the file as it was opened
+ * @property {Blob} [midi]
  * @property {string} [abc]
  * @property {string} [url] of its sound
- * @property {import("./midi.js").Tune | null} tune null where this page cannot read the notes
+ * @property {import("./midi.js").Tune | null} tune null until the server has read a file that is no MIDI
  * @property {Record<string, any>} [facts] as the server tells them
  * @property {string} [seed]
  * @property {boolean} [harmonised]
+ * @property {boolean} [labelled] the file that was opened says that it is AI-generated
  * @property {string[]} [unknown] words that were not understood
  * @property {number} [took] milliseconds
  *
@@ -40,6 +42,7 @@ import { newId } from "./store.js";
  * @property {Version[]} versions
  * @property {number} at the one that is looked at
  * @property {[number, number] | null} selected numbers of the first and last bar that are marked
+ * @property {import("./midi.js").Tune} [early] what is written of the next version so far
  * @property {{act: Act, abort: AbortController, phase: {value: string}, started: number}} [run] while it is under way
  * @property {"stopped" | "error"} [finish] of the last work
  * @property {import("./store.js").Failure} [error]
@@ -49,8 +52,8 @@ import { newId } from "./store.js";
 export const typed = signal({});
 /** @type {{value: Piece[]}} the latest first */
 export const pieces = signal([]);
-/** @type {{value: Piece | undefined}} the one that is being written */
-export const underWay = computed(() => pieces.value.find((piece) => piece.run));
+/** @type {{value: Piece | undefined}} the one that is being written; a score is rendered beside it */
+export const underWay = computed(() => pieces.value.find((piece) => piece.run && piece.run.act !== "given"));
 
 const COMPOSER = "tokenloom.composer";
 const preferred = signal(kept(COMPOSER));
@@ -124,11 +127,22 @@ function added(part) {
   return piece;
 }
 
-/** Takes a score to work on: MIDI, ABC or MusicXML. The notes of a MIDI file are seen at once. @param {File} file */
+/** Takes a score: MIDI, ABC or MusicXML. The notes of a MIDI file are seen at once. @param {File} file */
 export async function openScore(file) {
   const tune = readMidi(new Uint8Array(await file.arrayBuffer()));
-  const version = { id: newId(), act: "given", file, base: file, tune };
-  added({ name: file.name, asked: {}, model: composer.value?.id ?? "", versions: [version], at: 0 });
+  const version = { id: newId(), act: "given", file, base: file, tune, fields: { task: "render" } };
+  await render(added({ name: file.name, asked: {}, model: composer.value?.id ?? "", versions: [version], at: 0 }));
+}
+
+/** Has a score that was opened read and played as it is. @param {Piece} piece */
+export async function render({ id, model, versions: [given] }) {
+  const how = { label: "hidden", response_format: ["midi", "mp3"] };
+  await ask({ id, model }, "given", { ...given.fields, ...how }, given.base, async (answer, labelled) => {
+    const { file, ...made } = await versionOf(answer.data[0], answer, given);
+    const version = { ...given, ...made, midi: file, labelled };
+    change(id, (old) => ({ ...old, versions: [version, ...old.versions.slice(1)] }));
+    spoken.value = t("compose.live.opened");
+  });
 }
 
 /** @param {Piece} piece @param {number} bars how many to write behind it */
@@ -145,7 +159,7 @@ export const harmonise = (piece) => edit(piece, "harmonise", { task: "harmonise"
 
 /** Does something to the version that is looked at. A model writes melodies, so chords that are there are put again. */
 async function edit(piece, act, what) {
-  if (underWay.value) return;
+  if (underWay.value || piece.run) return;
   const { file, harmonised } = shown(piece);
   const { temperature } = piece.asked;
   const how = act === "harmonise" ? {} : { temperature, harmonise: harmonised || undefined };
@@ -165,32 +179,62 @@ function body(model, sent, file) {
   return form;
 }
 
-/** @param {Piece} piece @param {Act} act */
+/** Has a version written. @param {Piece} piece @param {Act} act */
 async function write({ id, model, selected }, act, sent, base) {
+  spoken.value = t("compose.live.begun");
+  const how = { label: "hidden", stream: true, response_format: ["midi", "abc", "mp3"] };
+  await ask({ id, model }, act, { ...sent, ...how }, base, async (answer, _, took) => {
+    const made = await Promise.all(answer.data.map((one) => versionOf(one, answer, { act, fields: sent, base })));
+    change(id, (old) => {
+      const before = act === "continue" ? shown(old).tune : null;
+      const spans = made.map((one) => ({ ...one, took, span: spanOf(one, selected, before) }));
+      return { ...old, versions: [...old.versions, ...spans], at: old.versions.length, selected: null, early: undefined };
+    });
+    spoken.value = t("compose.live.done", { n: made[0].facts.bars });
+  });
+}
+
+/**
+ * Asks the server, and shows what is written so far of the first version.
+ * @param {{id: string, model: string}} piece @param {Act} act
+ * @param {(answer: any, labelled: boolean, took: number) => Promise<void>} take
+ */
+async function ask({ id, model }, act, sent, base, take) {
   const run = { act, abort: new AbortController(), phase: signal("waiting"), started: performance.now() };
   change(id, (old) => ({ ...old, run, finish: undefined, error: undefined }));
-  spoken.value = t("compose.live.begun");
   const part = {};
+  let labelled = false;
+  const begun = (headers) => (labelled = headers.has("x-tokenloom-label"));
   try {
-    const how = { label: "hidden", response_format: ["midi", "abc", "mp3"] };
-    for await (const answer of patient(run, "/v1/audio/music", body(model, { ...sent, ...how }, base), () => undefined)) {
-      const made = await Promise.all(answer.data.map((one) => versionOf(one, answer, { act, fields: sent, base })));
-      const took = performance.now() - run.started;
-      change(id, (old) => {
-        const before = act === "continue" ? shown(old).tune : null;
-        const spans = made.map((one) => ({ ...one, took, span: spanOf(one, selected, before) }));
-        return { ...old, versions: [...old.versions, ...spans], at: old.versions.length, selected: null };
-      });
-      spoken.value = t("compose.live.done", { n: made[0].facts.bars });
+    for await (const event of patient(run, "/v1/audio/music", body(model, sent, base), begun)) {
+      run.phase.value = "writing";
+      if (event.type !== "music.partial") await take(event, labelled, performance.now() - run.started);
+      else if (event.index === 0) change(id, (old) => ({ ...old, early: grown(old.early, event) }));
     }
   } catch (failure) {
     if (failure.name === "AbortError") part.finish = "stopped";
     else if (failure instanceof ApiError) Object.assign(part, { finish: "error", error: told(failure) });
     else throw failure;
   } finally {
-    change(id, (old) => ({ ...old, ...part, run: undefined }));
+    change(id, (old) => ({ ...old, ...part, run: undefined, early: undefined }));
   }
   if (part.finish === "stopped") spoken.value = t("live.stopped");
+}
+
+/** A tune so far with the bars of an event: one that is told again replaces what was told of it. */
+function grown(tune, { bars, ticks, metre, tempo }) {
+  const told = (tick) => bars.some(({ start, stop }) => tick >= start && tick < stop);
+  const note = ([start, stop, pitch, velocity]) => ({ track: 0, drums: false, pitch, velocity, start, stop });
+  const old = { notes: [], bars: [], ...tune };
+  return {
+    notes: [...old.notes.filter(({ start }) => !told(start)), ...bars.flatMap(({ notes }) => notes.map(note))],
+    tracks: [""],
+    bars: [...old.bars.filter(({ start }) => !told(start)), ...bars].sort((one, other) => one.start - other.start),
+    quarter: ticks,
+    beat: (4 * ticks) / Number(metre.split("/")[1]),
+    flats: false,
+    pace: [[0, 0, 60 / ((tempo ?? 120) * ticks)]],
+  };
 }
 
 /** Which bars are new. */
@@ -202,16 +246,16 @@ function spanOf({ act, tune }, selected, before) {
 
 async function versionOf({ files, index, ...facts }, { seed, unknown }, how) {
   const file = fromBase64(files.midi, "audio/midi");
-  const abc = await fromBase64(files.abc, "text/plain").text();
+  const abc = files.abc && (await fromBase64(files.abc, "text/plain").text());
   const url = URL.createObjectURL(fromBase64(files.mp3, "audio/mpeg"));
   const tune = readMidi(new Uint8Array(await file.arrayBuffer()));
   const harmonised = how.act === "harmonise" || how.fields.harmonise === true;
-  return { id: newId(), ...how, index, file, abc, url, tune, facts, seed: String(seed), harmonised, unknown };
+  return { id: newId(), ...how, index, file, midi: file, abc, url, tune, facts, seed: String(seed), harmonised, unknown };
 }
 
 /** Forms in which a version can be saved, and the endings of their files. */
 export const FORMS = { midi: "mid", abc: "abc", mp3: "mp3", wav: "wav", flac: "flac", png: "png" };
-const TYPES = { midi: "audio/midi", abc: "text/vnd.abc", mp3: "audio/mpeg", wav: "audio/wav", flac: "audio/flac", png: "image/png" };
+const TYPES = { abc: "text/vnd.abc", mp3: "audio/mpeg", wav: "audio/wav", flac: "audio/flac", png: "image/png" };
 
 /**
  * The labelled file of a version. Notes are here; a sound that is handed on says in tones that it is AI-generated, so it
@@ -220,8 +264,8 @@ const TYPES = { midi: "audio/midi", abc: "text/vnd.abc", mp3: "audio/mpeg", wav:
  * @returns {Promise<Blob>} throws ApiError
  */
 export async function fileOf({ model }, version, form) {
-  if (form === "midi") return version.file;
-  if (form === "abc") return new Blob([version.abc], { type: TYPES.abc });
+  if (form === "midi") return version.midi;
+  if (form === "abc" && version.abc) return new Blob([version.abc], { type: TYPES.abc });
   const run = { abort: new AbortController(), phase: signal("waiting"), started: performance.now() };
   const sent = { ...version.fields, seed: Number(version.seed), label: "audible", response_format: [form] };
   for await (const answer of patient(run, "/v1/audio/music", body(model, sent, version.base), () => undefined)) {

@@ -2,7 +2,7 @@
 import { html, useEffect, useId, useRef, useState } from "../lib.js";
 import { number, pick, t } from "../i18n.js";
 import { fileName } from "../export.js";
-import { fields, fileOf, FORMS, goOn, harmonise, infill, look, pieces, removePiece, select, shown, stopComposing, underWay, useAgain } from "../music.js";
+import { fields, fileOf, FORMS, goOn, harmonise, infill, look, pieces, removePiece, render, select, shown, underWay, useAgain } from "../music.js";
 import { say } from "../state.js";
 import { Copy, Progress } from "./bits.js";
 import { Icon } from "./icons.js";
@@ -37,7 +37,7 @@ function Tune({ piece }) {
         <h2 dir="auto">${name}</h2>
         <${About} piece=${piece} version=${version} />
       </div>
-      ${run && version && html`<button type="button" class="halt" onClick=${stopComposing}>${t("tasks.stop")}</button>`}
+      ${run && version && html`<button type="button" class="halt" onClick=${() => run.abort.abort()}>${t("tasks.stop")}</button>`}
       ${!run &&
       html`<div class="tools">
         ${piece.versions[0]?.act === "compose" &&
@@ -50,7 +50,7 @@ function Tune({ piece }) {
       </div>`}
     </header>
     ${piece.versions.length > 1 && html`<${Versions} piece=${piece} />`}
-    ${version ? html`<${Sheet} key=${version.id} piece=${piece} version=${version} />` : run && html`<div class="roll-blank" aria-hidden="true"></div>`}
+    ${(version || run) && html`<${Sheet} key=${piece.at} piece=${piece} version=${version} />`}
     ${finish === "stopped" && html`<p class="ending">${t("compose.stopped")}</p>`}
     ${error && html`<${Failure} error=${error} hint=${t("draw.change")} />`}
   </article>`;
@@ -59,7 +59,7 @@ function Tune({ piece }) {
 /** The label, and the figures with which the same can be asked for again. */
 function About({ piece, version }) {
   const { run, model } = piece;
-  const { facts, seed, took, act } = version ?? {};
+  const { facts, seed, took, act, labelled } = version ?? {};
   const kinds = fields.value.find((field) => field.name === "kind")?.choices ?? [];
   const kind = kinds.find((one) => one.value === facts?.kind);
   const figures = [
@@ -69,11 +69,11 @@ function About({ piece, version }) {
     facts?.tempo && t("compose.tempo", { n: number(facts.tempo) }),
     facts && t(facts.bars === 1 ? "compose.bars.one" : "compose.bars", { n: number(facts.bars) }),
     act && act !== "given" && act !== "harmonise" && model,
-    seed && act !== "harmonise" && t("stats.seed", { n: seed }),
+    seed && act !== "given" && act !== "harmonise" && t("stats.seed", { n: seed }),
     took !== undefined && t("stats.elapsed", { n: number(took / 1000, 1) }),
   ];
   return html`<p class="by">
-    ${act !== "given" && html`<span class="label">${t("label.short")}</span>`}
+    ${(act !== "given" || labelled) && html`<span class="label">${t("label.short")}</span>`}
     ${run && html`<${Progress} run=${run} text=${run.phase.value === "loading" ? t("message.loading") : t(`compose.doing.${run.act}`)} />`}
     ${figures.filter(Boolean).map((text) => html`<span key=${text} class="figure">${text}</span>`)}
   </p>`;
@@ -105,36 +105,39 @@ function Versions({ piece }) {
   </fieldset>`;
 }
 
-/** One version: the roll, the player, and what can be done. */
+/** One version: the roll, the player, and what can be done; or what is written of it so far. */
 function Sheet({ piece, version }) {
-  const { tune, url, abc, unknown, facts } = version;
+  const { url, abc, unknown, facts, act, seed, span } = version ?? {};
   const player = usePlayer(url, facts?.seconds);
-  const { selected, run, name } = piece;
+  const { selected, run, early } = piece;
+  const tune = early ?? version?.tune;
+  const name = act === "given" ? piece.name.replace(/\.\w+$/, "") : `${piece.name} ${seed}`;
   return html`<div class="sheet">
     ${unknown?.length > 0 && html`<p class="ending">${t("compose.unknown", { words: unknown.join(", ") })}</p>`}
     ${tune
       ? html`<${Roll}
             tune=${tune}
-            name=${name}
+            name=${piece.name}
             selected=${selected}
-            fresh=${version.span}
+            fresh=${early ? undefined : span}
             busy=${run?.act === "infill" ? selected : undefined}
             time=${player.time}
-            choose=${(bars) => select(piece, bars)}
+            choose=${(bars) => early || select(piece, bars)}
             seek=${player.seek}
           />
           ${tune.tracks.length > 1 && html`<${Tracks} tune=${tune} />`}`
-      : html`<p class="lead">${t("compose.unseen")}</p>`}
-    <div class="sheet-row">
-      ${url ? html`<${Player} player=${player} name=${name} />` : html`<p class="lead">${t("compose.silent")}</p>`}
-      ${url &&
-      html`<${Save}
+      : run && html`<div class="roll-blank" aria-hidden="true"></div>`}
+    ${url &&
+    html`<div class="sheet-row">
+      <${Player} player=${player} name=${piece.name} />
+      <${Save}
         forms=${Object.fromEntries(Object.keys(FORMS).map((form) => [form, t(`compose.form.${form}`)]))}
         make=${(form) => fileOf(piece, version, form)}
-        nameFor=${(form) => fileName(`${name} ${version.seed}`, FORMS[form])}
-      />`}
-    </div>
-    <${Acts} piece=${piece} version=${version} />
+        nameFor=${(form) => fileName(name, FORMS[form])}
+      />
+    </div>`}
+    ${act === "given" && !url && !run && html`<div><button type="button" onClick=${() => render(piece)}><${Icon} name="again" />${t("compose.render")}</button></div>`}
+    ${version && html`<${Acts} piece=${piece} version=${version} />`}
     ${abc &&
     html`<details class="later">
       <summary>${t("compose.abc")}</summary>
@@ -159,7 +162,7 @@ function Acts({ piece, version }) {
   const id = useId();
   const [more, setMore] = useState("8");
   const [draft, setDraft] = useState(null); // bars as they are being typed
-  const busy = Boolean(underWay.value);
+  const busy = Boolean(underWay.value || piece.run);
   const { selected } = piece;
   const bars = version.tune?.bars;
   const [least, most] = bars ? [bars[0].number, bars.at(-1).number] : [0, 9999];
