@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenloom.config import check_place, new_file, new_folder, put_json, put_text
+from tokenloom.config import append_whole, check_place, new_file, new_folder, put_json, put_text
 
 
 @pytest.fixture
@@ -74,6 +74,28 @@ def test_a_rename_that_fails_brings_the_old_folder_back(place: Path, monkeypatch
         (beside / "a").write_text("new")
     assert (place / "d" / "a").read_text() == "old"
     assert os.listdir(place) == ["d"]
+
+
+@pytest.mark.parametrize("error", [OSError("the disk is full"), KeyboardInterrupt()], ids=["full", "ctrl-c"])
+def test_a_line_broken_off_is_none(
+    place: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    file = os.open(place / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    append_whole(file, b"first\n")
+    write = os.write
+
+    def part(descriptor: int, data: bytes) -> int:
+        if len(data) < 6:
+            raise error
+        return write(descriptor, data[:3])
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "write", part)
+        with pytest.raises(type(error)):
+            append_whole(file, b"second\n")
+    append_whole(file, b"third\n")
+    os.close(file)
+    assert (place / "log").read_bytes() == b"first\nthird\n"
 
 
 def test_json_is_spelled_as_it_is(place: Path) -> None:

@@ -94,6 +94,17 @@ def new_file(file: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def append_whole(file: int, data: bytes) -> None:
+    """Puts data at the end of an open file: all of it, or none where OSError says why or Ctrl-C comes."""
+    size = os.fstat(file).st_size
+    try:
+        while data:  # a disk that fills up takes a part; the rest then raises what is wrong
+            data = data[os.write(file, data) :]
+    except BaseException:  # whatever stops it: half a line spoils the file
+        os.ftruncate(file, size)
+        raise
+
+
 def put_text(file: Path, text: str) -> None:
     """Writes a text file whole or not at all, in UTF-8 with plain line ends."""
     with new_file(file) as beside:

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tokenloom.config import append_whole
+
 EVALS = "evals.jsonl"
 """In a run's folder: what its model scored."""
 
@@ -27,13 +29,7 @@ def append(file: Path, what: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     text = (json.dumps(_finite(line), ensure_ascii=False, allow_nan=False) + "\n").encode()
     place = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        size = os.fstat(place).st_size
-        try:
-            if (written := os.write(place, text)) != len(text):
-                os.write(place, text[written:])  # says why the rest does not fit
-        except BaseException:
-            os.ftruncate(place, size)
-            raise
+        append_whole(place, text)
     finally:
         os.close(place)
     return line

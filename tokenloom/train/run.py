@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from tokenloom.config import put_json, put_text
+from tokenloom.config import append_whole, put_json, put_text
 from tokenloom.train.record import (
     ENVIRONMENT,
     LOCK,
@@ -143,15 +143,8 @@ class RunFolder:
         """
         if type(line.get("step")) is not int:
             raise ValueError(f"step: found {line.get('step')!r} in a line of the log; needs a whole number")
-        text = _line(line).encode()
         assert self._log is not None, "the run is closed"
-        size = os.fstat(self._log).st_size
-        try:
-            while text:  # a disk that fills up takes a part; the rest then raises what is wrong
-                text = text[os.write(self._log, text) :]
-        except BaseException:
-            os.ftruncate(self._log, size)
-            raise
+        append_whole(self._log, _line(line).encode())
         self._tell_board(line)
 
     def sync(self) -> None:
