@@ -8,7 +8,6 @@ written beside its place and renamed. Source: ggml's docs/gguf.md; llama.cpp's c
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from tokenloom.config import new_file
 from tokenloom.model.features import ModelConfig
 from tokenloom.model.gguf_keys import FREQS, architecture_of, check, frequencies, settings
 from tokenloom.model.load import Source, same_names
@@ -110,16 +110,11 @@ def export_gguf(
     keys |= {"general.type": "model", "general.file_type": TYPES[kind][1]}
     if TYPES[kind][0] in {*SMALL, BlockType.Q8_0}:
         keys["general.quantization_version"] = 2
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with new_file(path) as beside:
         _head(beside, keys | dict(meta), tensors)
         _body(beside, tensors, progress)
         size = beside.stat().st_size
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
     return Exported(path, size, kind, notes)
 
 
@@ -240,8 +235,6 @@ def _body(file: Path, tensors: list[_Tensor], progress: Progress | None) -> None
                     progress(done, total)
             assert out.tell() - before == tensor.nbytes, tensor.name
         out.write(bytes(-out.tell() % DEFAULT_ALIGNMENT))
-        out.flush()
-        os.fsync(out.fileno())
 
 
 def _blocks(tensor: _Tensor, rows: np.ndarray) -> np.ndarray:
