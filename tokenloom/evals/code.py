@@ -143,9 +143,8 @@ def judge(
                 found.append(outcome if whole else replace(outcome, status="failed"))
                 if progress is not None:
                     progress(len(found), len(work))
-        except BaseException:
+        finally:  # nothing waits any more where all has run; on Ctrl-C what has not begun is dropped
             pool.shutdown(cancel_futures=True)
-            raise
     ends = np.cumsum([len(row) for row in answers])
     rows = tuple(tuple(found[end - len(row) : end]) for end, row in zip(ends, answers, strict=True))
     right = [sum(outcome.status == "passed" for outcome in row) for row in rows]

@@ -244,7 +244,7 @@ def _interruptible(work: Callable[[threading.Event], T]) -> T:
     def run() -> None:
         try:
             result.append(work(stop))
-        except BaseException as error:
+        except BaseException as error:  # a panic of the library, written in Rust, is no Exception
             errors.append(error)
 
     thread = threading.Thread(target=run, daemon=True, name="tokenizer")
@@ -252,9 +252,8 @@ def _interruptible(work: Callable[[threading.Event], T]) -> T:
     try:
         while thread.is_alive():
             thread.join(0.1)
-    except BaseException:
+    finally:
         stop.set()
-        raise
     if errors:
         raise errors[0]
     return result[0]
