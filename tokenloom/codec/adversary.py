@@ -9,6 +9,7 @@ equation 7.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from itertools import pairwise
 
 import torch
@@ -20,7 +21,7 @@ Opinion = tuple[torch.Tensor, list[torch.Tensor]]
 """What a critic says of N works: scores (N, ...), higher for real ones, and its layers' features."""
 
 
-class Adversary(nn.Module):
+class Adversary(nn.Module, ABC):
     """One or more critics with the losses of both sides; each counts as much as the others."""
 
     MOST = 1e4
@@ -36,9 +37,9 @@ class Adversary(nn.Module):
         """Whether it is on in this step, counted from 0."""
         return step >= self.begins
 
+    @abstractmethod
     def forward(self, x: torch.Tensor) -> list[Opinion]:
         """Works (N, ...) as the codec's network has them -> what each critic says."""
-        raise NotImplementedError
 
     def judging(self, real: torch.Tensor, made: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The adversary's own loss, (N,): the hinge on both; and how much higher it scores real works."""

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ class Quantised:
     """What the quantiser itself wants learned: a mean over places, a scalar; 0 for FSQ."""
 
 
-class Quantiser(nn.Module):
+class Quantiser(nn.Module, ABC):
     """What all quantisers do: `forward` (z -> Quantised) and `decode` (codes -> z_q)."""
 
     size: int
@@ -40,13 +41,13 @@ class Quantiser(nn.Module):
     depth: int = 1
     """Codes of one place."""
 
+    @abstractmethod
     def forward(self, z: torch.Tensor) -> Quantised:
         """z (N, C, H, W)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decode(self, codes: torch.Tensor) -> torch.Tensor:
         """codes (N, H, W[, D]) int64 in range -> (N, C, H, W) float32, what `forward` called z_q."""
-        raise NotImplementedError
 
 
 def straight_through(value: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

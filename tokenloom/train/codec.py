@@ -7,6 +7,7 @@ medium's own stands in a class of its own: CodecObjective for pictures, train.au
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
@@ -53,7 +54,7 @@ class Turn:
         return found
 
 
-class TwoPlayers:
+class TwoPlayers(ABC):
     """Reconstruction, the quantiser's own loss and, from the step on in which it begins, the adversary."""
 
     def __init__(self, codec: nn.Module, adversary: Adversary | None, dtype: torch.dtype) -> None:
@@ -69,17 +70,17 @@ class TwoPlayers:
     def players(self) -> Mapping[str, nn.Module]:
         return self._players
 
+    @abstractmethod
     def prepare(self, batch: Any, step: int) -> Turn:
         """The works of a batch, as the network has them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def far(self, made: torch.Tensor, turn: Turn) -> torch.Tensor:
         """How far each work is from the one wanted, (N,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def told(self, made: torch.Tensor, turn: Turn) -> Figures:
         """What is logged of what was made."""
-        raise NotImplementedError
 
     def plays(self, step: int) -> bool:
         """Whether there is an adversary that is on in this step."""
