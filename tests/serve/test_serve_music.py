@@ -201,7 +201,7 @@ def test_a_tune_is_seen_as_it_is_written(http: httpx.Client, key: str) -> None:
     assert {**whole, "created": 0} == {**plain, "created": 0}, "the same answer, to the byte"
     assert len(partials) > 2, "on the way, and not at the end"
     assert len(grown(partials[:2])) < len(grown(partials))
-    assert (partials[0]["kind"], partials[0]["ticks"]) == ("reel", 12)
+    assert (partials[0]["kind"], partials[0]["ticks"], partials[0]["of"]) == ("reel", 12, 24)
     for index in (0, 1):
         shown = grown(partials, index)
         assert 12 <= len(shown) <= 25

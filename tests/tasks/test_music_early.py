@@ -71,14 +71,15 @@ def test_what_is_seen_grows_into_the_score(tokens: MusicTokens, abc: str, task: 
         for version in watch.due(answers):
             news = watch.news(version, answers)
             if news is not None:
-                seen.update({bar.number: bar.notes for bar in news[1]})
+                seen.update({bar.number: bar.notes for bar in news.bars})
                 shown.append(len(seen))
-                for bar in news[1]:
+                assert news.of == len(line.bars) - bool(line.pickup)
+                for bar in news.bars:
                     assert (bar.start, bar.stop) == (final[bar.number].start, final[bar.number].stop)
                     assert bar.notes in ((), final[bar.number].notes), "whole, or not written yet"
     assert len(shown) > 1, "it grows"
     news = watch.news(0, [ids, ids])
-    seen.update({bar.number: bar.notes for bar in news[1]} if news else {})
+    seen.update({bar.number: bar.notes for bar in news.bars} if news else {})
     assert seen == {number: bar.notes for number, bar in final.items()}
     assert watch.news(0, [ids, ids]) is None, "nothing is told twice"
 

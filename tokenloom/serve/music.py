@@ -12,7 +12,7 @@ import asyncio
 import base64
 import binascii
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ from tokenloom.serve.writing import written
 from tokenloom.sound.score import TICKS, Score
 from tokenloom.tasks import music as roads
 from tokenloom.tasks.music import How, Made, MusicError, Road, Write
-from tokenloom.tasks.music_early import Bar, Watch
+from tokenloom.tasks.music_early import News, Watch
 from tokenloom.tasks.music_in import bears_label, read_score
 from tokenloom.tasks.music_out import MIME, SOUNDS, deliver
 from tokenloom.tokens.music_wish import Wish
@@ -214,17 +214,19 @@ async def _written(desk: Desk, model: Loaded | None, job: Job) -> AsyncGenerator
         async for whole in writing:
             for version in watch.due(whole) if job.body.stream else ():
                 if news := await asyncio.to_thread(watch.news, version, whole):
-                    yield _partial(version, *news)
+                    yield _partial(version, news)
     yield await asyncio.to_thread(_tried, lambda: end(road, whole))
 
 
-def _partial(version: int, score: Score, bars: Sequence[Bar]) -> dict[str, Any]:
-    """What is told of a version under way: bars that are new, or written since they were told."""
-    known = about(score)
+def _partial(version: int, news: News) -> dict[str, Any]:
+    """What is told of a version under way: bars that are new, or written since they were told, and how many
+    whole ones there shall be."""
+    known = about(news.score)
     return {
         "index": version,
         **{name: known[name] for name in ("kind", "key", "metre", "tempo")},
         "ticks": TICKS,
+        "of": news.of or None,
         "bars": [
             {
                 "number": bar.number,
@@ -232,7 +234,7 @@ def _partial(version: int, score: Score, bars: Sequence[Bar]) -> dict[str, Any]:
                 "stop": bar.stop,
                 "notes": [[note.start, note.stop, note.pitch, note.velocity] for note in bar.notes],
             }
-            for bar in bars
+            for bar in news.bars
         ],
     }
 

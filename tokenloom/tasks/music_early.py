@@ -13,7 +13,7 @@ from tokenloom.sound.score import Note, Score, Track, bar_numbers
 from tokenloom.tokens.music import CLOSED, MusicAsk, MusicTokens
 from tokenloom.tokens.music_events import SIZE, meaning
 from tokenloom.tokens.music_score import Piece, score_of, split, walk_of
-from tokenloom.tokens.music_walk import HEAD
+from tokenloom.tokens.music_walk import HEAD, Head
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,14 @@ def so_far(tokens: MusicTokens, ask: MusicAsk, ids: Sequence[int]) -> Score | No
     return score_of(piece) if piece.bars else None
 
 
+def bars_to_be(tokens: MusicTokens, ask: MusicAsk, ids: Sequence[int]) -> int:
+    """Whole bars that the piece shall have, as its head says; 0 where it says none, or more than 64."""
+    if ask.around is not None:
+        return ask.around.head.bars
+    events = _events(tokens, (*ask.ids, *ids))[: len(HEAD)]
+    return Head.of(events).bars if len(events) == len(HEAD) else 0
+
+
 def _events(tokens: MusicTokens, ids: Sequence[int]) -> list[int]:
     return [id - tokens.start for id in ids if tokens.start <= id < tokens.start + SIZE]
 
@@ -60,6 +68,18 @@ def _mended(ask: MusicAsk, new: tuple[tuple[int, ...], ...]) -> Score:
     front = walk_of(replace(around, bars=(*around.bars[:first], *new)), forget)
     behind = [note for note in score.tracks[0].notes if note.start >= up_to.start + up_to.ticks]
     return replace(score, tracks=(Track((*front.notes[0], *behind)),))
+
+
+@dataclass(frozen=True)
+class News:
+    """What is new of a version."""
+
+    score: Score
+    """The piece so far."""
+    bars: tuple[Bar, ...]
+    """Those that were not told yet, or not so."""
+    of: int
+    """Whole bars that the piece shall have; 0: it is not known."""
 
 
 @dataclass
@@ -84,15 +104,16 @@ class Watch:
                 found.append(version)
         return found
 
-    def news(self, version: int, answers: Sequence[Sequence[int]]) -> tuple[Score, list[Bar]] | None:
-        """The score so far and its bars that were not told yet, or not so; None where there is no new one."""
-        score = so_far(self.tokens, self.ask, answers[version * self.drafts])
+    def news(self, version: int, answers: Sequence[Sequence[int]]) -> News | None:
+        """What is new since the last call; None where nothing is."""
+        ids = answers[version * self.drafts]
+        score = so_far(self.tokens, self.ask, ids)
         if score is None:
             return None
         told = self._told.setdefault(version, {})
-        bars = [bar for bar in bars_of(score) if told.get(bar.number) != bar]
+        bars = tuple(bar for bar in bars_of(score) if told.get(bar.number) != bar)
         told.update({bar.number: bar for bar in bars})
-        return (score, bars) if bars else None
+        return News(score, bars, bars_to_be(self.tokens, self.ask, ids)) if bars else None
 
 
 def bars_of(score: Score) -> list[Bar]:

@@ -221,17 +221,24 @@ async function ask({ id, model }, act, sent, base, take) {
   if (part.finish === "stopped") spoken.value = t("live.stopped");
 }
 
-/** A tune so far with the bars of an event: one that is told again replaces what was told of it. */
-function grown(tune, { bars, ticks, metre, tempo }) {
+/** A tune so far with the bars of an event: one that is told again replaces what was told of it. Those to come are empty. */
+function grown(tune, { bars, ticks, metre, tempo, of }) {
   const told = (tick) => bars.some(({ start, stop }) => tick >= start && tick < stop);
   const note = ([start, stop, pitch, velocity]) => ({ track: 0, drums: false, pitch, velocity, start, stop });
+  const [beats, unit] = metre.split("/").map(Number);
   const old = { notes: [], bars: [], ...tune };
+  const written = [...old.bars.filter(({ start, empty }) => !empty && !told(start)), ...bars];
+  const all = written.map(({ number, start, stop }) => ({ number, start, stop })).sort((one, other) => one.start - other.start);
+  while (all.at(-1).number < of) {
+    const { number, stop } = all.at(-1);
+    all.push({ number: number + 1, start: stop, stop: stop + (beats * 4 * ticks) / unit, empty: true });
+  }
   return {
     notes: [...old.notes.filter(({ start }) => !told(start)), ...bars.flatMap(({ notes }) => notes.map(note))],
     tracks: [""],
-    bars: [...old.bars.filter(({ start }) => !told(start)), ...bars].sort((one, other) => one.start - other.start),
+    bars: all,
     quarter: ticks,
-    beat: (4 * ticks) / Number(metre.split("/")[1]),
+    beat: (4 * ticks) / unit,
     flats: false,
     pace: [[0, 0, 60 / ((tempo ?? 120) * ticks)]],
   };
