@@ -26,20 +26,23 @@ class Bar:
     notes: tuple[Note, ...] = ()
 
 
-def so_far(tokens: MusicTokens, ask: MusicAsk, ids: Sequence[int]) -> Score | None:
-    """The piece that the whole bars of an unfinished answer make; None before there is one.
+def so_far(tokens: MusicTokens, ask: MusicAsk, ids: Sequence[int]) -> tuple[Score, int] | None:
+    """The piece that the whole bars of an unfinished answer make, and how many they are; None before there is
+    one.
 
-    Of an infilling: the piece around, where bars that are not written yet are empty.
+    A note may sound on into a bar behind them, whose length nobody knows. Of an infilling: the piece around,
+    where bars that are not written yet are empty.
     """
     events = _events(tokens, ids)
     ended = tokens.tokenizer.special[CLOSED] in ids
     if ask.around is not None:
-        return _mended(ask, _whole(split([*ask.around.head.events, *events]), events, ended).bars)
+        new = _whole(split([*ask.around.head.events, *events]), events, ended).bars
+        return _mended(ask, new), len(ask.around.bars)
     events = [*_events(tokens, ask.ids), *events]
     if len(events) < len(HEAD):
         return None
     piece = _whole(split(events), ids, ended)
-    return score_of(piece) if piece.bars else None
+    return (score_of(piece), len(piece.bars)) if piece.bars else None
 
 
 def bars_to_be(tokens: MusicTokens, ask: MusicAsk, ids: Sequence[int]) -> int:
@@ -107,11 +110,12 @@ class Watch:
     def news(self, version: int, answers: Sequence[Sequence[int]]) -> News | None:
         """What is new since the last call; None where nothing is."""
         ids = answers[version * self.drafts]
-        score = so_far(self.tokens, self.ask, ids)
-        if score is None:
+        found = so_far(self.tokens, self.ask, ids)
+        if found is None:
             return None
+        score, whole = found
         told = self._told.setdefault(version, {})
-        bars = tuple(bar for bar in bars_of(score) if told.get(bar.number) != bar)
+        bars = tuple(bar for bar in bars_of(score)[:whole] if told.get(bar.number) != bar)
         told.update({bar.number: bar for bar in bars})
         return News(score, bars, bars_to_be(self.tokens, self.ask, ids)) if bars else None
 
