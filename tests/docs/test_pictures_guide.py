@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from guides import (
+    GUIDE,
+    ONE_THREAD,
+    check_command,
+    check_links,
+    command_of,
+    commands,
+    fences,
+    named,
+    run,
+    shape,
+    shell,
+)
 from PIL import Image
-from test_train_guide import command_of, commands, fences, named
 from tiny_painter import tiny_painter
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guide"
 ENGLISH, CHINESE = GUIDE / "pictures.en.md", GUIDE / "pictures.zh.md"
 
 
@@ -23,11 +31,7 @@ def test_every_command_and_option_exists(path: Path) -> None:
     found = {line for line in named(path) if line.startswith("loom ")}
     assert len(found) > 30
     for line in found:
-        words = shlex.split(line)[1:]
-        command = command_of(words)
-        assert command.name in words, f"{line}: no such command"
-        known = {option for parameter in command.params for option in parameter.opts}
-        assert {word for word in words if re.match("--?[a-z]", word)} <= known, line
+        check_command(line)
 
 
 def test_every_option_of_drawing_is_told() -> None:
@@ -48,25 +52,19 @@ def test_both_languages_say_the_same() -> None:
     assert fences(ENGLISH, "json") == fences(CHINESE, "json")
     codes = [[re.sub(r"#.*|\"text\": .*", "", c) for c in fences(p, "python")] for p in (ENGLISH, CHINESE)]
     assert codes[0] == codes[1]
-    shapes = [re.findall(r"^(#+) |^(\||- )", p.read_text("utf-8"), re.M) for p in (ENGLISH, CHINESE)]
-    assert shapes[0] == shapes[1]
+    assert shape(ENGLISH) == shape(CHINESE)
 
 
 def test_the_links_lead_somewhere() -> None:
     for path in (ENGLISH, CHINESE):
-        text = path.read_text(encoding="utf-8")
-        for link in re.findall(r"\]\((?!https?:)([^)#]+)", text):
-            assert (path.parent / link).exists(), f"{path.name} links to {link}"
-        for anchor in re.findall(r"\]\(#([^)]+)\)", text):
-            heads = [head.lower().replace(" ", "-") for head in re.findall(r"^#+ (.*)", text, re.M)]
-            assert anchor in heads, f"{path.name} links to #{anchor}"
+        check_links(path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("word", "said"), [("FSQ(", "685"), ("VectorAutoencoder(", "lost: 1.3%")])
 def test_the_lessons_run(word: str, said: str, tmp_path: Path) -> None:
     code = next(code for code in fences(ENGLISH, "python") if word in code)
-    assert said in run([sys.executable, "-c", code], tmp_path)
+    assert said in run([sys.executable, "-c", code], tmp_path, **ONE_THREAD)
 
 
 @pytest.mark.slow
@@ -80,17 +78,7 @@ def test_drawing_runs(tmp_path: Path) -> None:
     lines = re.findall(r"^```sh\n(.*?)^```", before, re.S | re.M)
     (code,) = re.findall(r"^```python\n(.*?)^```", before, re.S | re.M)
     for command in ["loom pull ./painter", *"".join(lines).splitlines()]:
-        assert run(["bash", "-c", command], tmp_path).strip(), command
+        shell(command, tmp_path, **ONE_THREAD)
     for name in ("fox-4.png", "fox.webp", "crowned.png", "fox-1-twemoji.png"):
         assert (tmp_path / name).is_file(), name
-    assert run([sys.executable, "-c", code], tmp_path).strip()
-
-
-def run(words: list[str], place: Path) -> str:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    home = {"PATH": path, "TOKENLOOM_HOME": str(place / "home"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        words, cwd=place, env={**os.environ, **home}, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    run([sys.executable, "-c", code], tmp_path, **ONE_THREAD)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from test_pictures_guide import run
-from test_train_guide import command_of, commands, fences, named
+from guides import (
+    GUIDE,
+    ONE_THREAD,
+    check_command,
+    check_links,
+    command_of,
+    commands,
+    fences,
+    named,
+    run,
+    shape,
+    shell,
+)
 
 from tokenloom import trust
 
-GUIDE = Path(__file__).parents[2] / "docs" / "guide"
 ENGLISH, CHINESE = GUIDE / "sound.en.md", GUIDE / "sound.zh.md"
 STORY = "Once upon a time there was a loom.\n\nIt wove 1,024 tokens.\n"
 
@@ -24,11 +33,7 @@ def test_every_command_and_option_exists(path: Path) -> None:
     found = {line[line.index("loom ") :] for line in named(path) if re.match(r"loom |echo .*\| loom ", line)}
     assert len(found) > 30
     for line in found:
-        words = shlex.split(line)[1:]
-        command = command_of(words)
-        assert command.name in words, f"{line}: no such command"
-        known = {option for parameter in command.params for option in parameter.opts}
-        assert {word for word in words if re.match("--?[a-z]", word)} <= known, line
+        check_command(line)
 
 
 @pytest.mark.parametrize(("part", "name"), [(1, "speak"), (2, "transcribe"), (3, "compose")])
@@ -54,14 +59,12 @@ def test_both_languages_say_the_same() -> None:
     assert fences(ENGLISH, "text") == fences(CHINESE, "text")
     codes = [[re.sub(r"  #.*", "", c) for c in fences(path, "python")] for path in (ENGLISH, CHINESE)]
     assert codes[0] == codes[1]
-    shapes = [re.findall(r"^(#+) |^(\||- )", path.read_text("utf-8"), re.M) for path in (ENGLISH, CHINESE)]
-    assert shapes[0] == shapes[1]
+    assert shape(ENGLISH) == shape(CHINESE)
 
 
 def test_the_links_lead_somewhere() -> None:
     for path in (ENGLISH, CHINESE):
-        for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8")):
-            assert (path.parent / link).exists(), f"{path.name} links to {link}"
+        check_links(path)
 
 
 @pytest.mark.slow
@@ -72,12 +75,12 @@ def test_composing_runs(tmp_path: Path) -> None:
     assert "loom verify" in verified
     lines = "".join(re.findall(r"^```sh\n(.*?)^```", part, re.S | re.M)) + verified
     for command in lines.splitlines():
-        assert run(["bash", "-c", command], tmp_path).strip(), command
+        shell(command, tmp_path, **ONE_THREAD)
     for name in ("reel.wav", "reel-zh.svg", "air-2.png", "longer.mid", "mended.mid", "full.mp3"):
         assert trust.verify(tmp_path / name).ok, name
     for code in (one for one in fences(ENGLISH, "python") if "tl.load" in one or "engrave" in one):
         if "engrave" not in code or find_spec("verovio"):
-            assert run([sys.executable, "-c", code], tmp_path).strip()
+            run([sys.executable, "-c", code], tmp_path, **ONE_THREAD)
 
 
 @pytest.mark.slow
@@ -86,8 +89,8 @@ def test_speaking_runs(tmp_path: Path) -> None:
     (tmp_path / "story.txt").write_text(STORY)
     part = ENGLISH.read_text("utf-8").partition("### Voices")[0]
     for command in "".join(re.findall(r"^```sh\n(.*?)^```", part, re.S | re.M)).splitlines():
-        assert run(["bash", "-c", command], tmp_path).strip(), command
+        shell(command, tmp_path, **ONE_THREAD)
     for name in ("hello.wav", "story.flac", "counted.mp3", "marked.wav"):
         assert trust.verify(tmp_path / name).ok, name
     (code,) = [one for one in fences(ENGLISH, "python") if "open_voice" in one]
-    assert len(run([sys.executable, "-c", code], tmp_path).splitlines()) == 2
+    assert len(run([sys.executable, "-c", code], tmp_path, **ONE_THREAD).splitlines()) == 2
