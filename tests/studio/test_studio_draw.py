@@ -213,9 +213,10 @@ def test_a_mask_is_painted_undone_and_sent_at_the_pictures_size(easel: Wire, loo
     page.get_by_role("button", name="Edit a part").click()
     expect(page.get_by_text("Choose a picture first.")).to_be_visible()
     page.get_by_label("Choose a picture").set_input_files(png(120, 80))
+    canvas = page.get_by_role("application", name="The part to draw anew")
+    expect(canvas).to_be_visible()
     page.get_by_role("button", name="Edit a part").click()
     expect(page.get_by_text("Paint over the part that is to be drawn anew.")).to_be_visible()
-    canvas = page.get_by_role("application", name="The part to draw anew")
     box = canvas.bounding_box()
     assert box["width"] / box["height"] == pytest.approx(1.5, abs=0.02)
 
