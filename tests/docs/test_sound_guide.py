@@ -7,6 +7,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
 from guides import (
     GUIDE,
@@ -23,6 +24,7 @@ from guides import (
 )
 
 from tokenloom import trust
+from tokenloom.sound.audio import read_audio
 
 ENGLISH, CHINESE = GUIDE / "sound.en.md", GUIDE / "sound.zh.md"
 STORY = "Once upon a time there was a loom.\n\nIt wove 1,024 tokens.\n"
@@ -71,8 +73,7 @@ def test_the_links_lead_somewhere() -> None:
 def test_composing_runs(tmp_path: Path) -> None:
     """The commands and the Python examples of music, by the composer that ships."""
     part = ENGLISH.read_text("utf-8").partition("## Composing")[2].partition("## The API")[0]
-    verified = fences(ENGLISH, "sh")[-3]
-    assert "loom verify" in verified
+    (verified,) = [one for one in fences(ENGLISH, "sh") if "loom verify" in one]
     lines = "".join(re.findall(r"^```sh\n(.*?)^```", part, re.S | re.M)) + verified
     for command in lines.splitlines():
         shell(command, tmp_path, **ONE_THREAD)
@@ -94,3 +95,18 @@ def test_speaking_runs(tmp_path: Path) -> None:
         assert trust.verify(tmp_path / name).ok, name
     (code,) = [one for one in fences(ENGLISH, "python") if "open_voice" in one]
     assert len(run([sys.executable, "-c", code], tmp_path, **ONE_THREAD).splitlines()) == 2
+
+
+@pytest.mark.slow
+def test_the_voice_of_ones_own_speaks(tmp_path: Path) -> None:
+    """The commands of the voice and the codec that ship."""
+    pytest.importorskip("hibari", reason="needs its phonemes")
+    part = ENGLISH.read_text("utf-8").partition("## A voice of one's own")[2]
+    shell('loom speak "Hello there." -o hello.wav', tmp_path, **ONE_THREAD)
+    for command in "".join(re.findall(r"^```sh\n(.*?)^```", part, re.S | re.M)).splitlines():
+        shell(command, tmp_path, **ONE_THREAD)
+    said, again = (read_audio(tmp_path / name) for name in ("light.wav", "again.wav"))
+    assert trust.verify(tmp_path / "light.wav").ok
+    assert trust.verify(tmp_path / "again.wav").ok
+    assert 2 < len(said[0]) / said[1] < 8
+    assert np.abs(again[0]).max() > 0.05
