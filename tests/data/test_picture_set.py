@@ -24,7 +24,7 @@ from tokenloom.codec.image import ImageCodec, ImageCodecConfig
 from tokenloom.config import fill
 from tokenloom.data import picture_set
 from tokenloom.data.layouts import choose
-from tokenloom.data.picture_set import BLOCK, Mix, PictureSet, draft, opened, write_picture_set
+from tokenloom.data.picture_set import BLOCK, Mix, PictureSet, draft, mix_of, opened, write_picture_set
 from tokenloom.data.picture_splits import SPLITS, split_of
 from tokenloom.data.picture_tokenizer import caption_texts, picture_tokenizer
 from tokenloom.data.scenes import alike, compose
@@ -170,6 +170,19 @@ def test_held_out_sets_are_of_their_split(place: Path, sprites: Sprites, split: 
             assert (answer == scene.pixels).all()
 
 
+def test_whole_emoji_are_described_and_restyled_where_that_is_asked(place: Path, sprites: Sprites) -> None:
+    asked = mix_of("draw=0.4, describe=0.3, restyle=0.3, whole=1")
+    assert asked == Mix(draw=0.4, describe=0.3, edit=0.0, restyle=0.3, whole=1.0)
+    alone = {}
+    for mix in (asked, replace(asked, whole=0.0)):
+        drafts = [draft(sprites, plan(place, 60, mix=mix), i) for i in range(60)]
+        turned = [one for one in drafts if one.kind != "<|draw|>"]
+        assert len(turned) > 10
+        # A ground covers the whole picture, a sticker leaves its corners clear.
+        alone[mix.whole] = float(np.mean([one.pictures[0][0, 0, 3] == 0 for one in turned]))
+    assert alone[1.0] == 1.0 > alone[0.0]
+
+
 def test_a_style_without_a_token_is_not_named(place: Path, sprites: Sprites) -> None:
     what = plan(place, 60, split="style", mix=Mix(draw=0.6, describe=0.0, edit=0.4, restyle=0.0, styled=1.0))
     assert {draft(sprites, what, i).style for i in range(60)} == {None}
@@ -270,6 +283,9 @@ def open_manifest(folder: Path) -> int:
     [
         (lambda p: plan(p, 0), "n: found 0; allowed: 1 or more"),
         (lambda p: plan(p, 9, split="none"), "split: found 'none'; allowed: train, emoji"),
+        (lambda p: mix_of("draw=1,dance=0"), "mix: found 'dance'; allowed: draw, describe, edit, restyle"),
+        (lambda p: mix_of("draw=lots"), r"mix\.draw: found 'lots'; allowed: 0 to 1"),
+        (lambda p: mix_of("draw=0.5,edit=0.2"), r"mix: found shares of 0\.7 in all"),
         (lambda p: Mix(draw=0.5), "mix: found shares of 0.95 in all; allowed: 1"),
         (lambda p: Mix(dropped=1.5), r"mix\.dropped: found 1\.5; allowed: 0 to 1"),
         (lambda p: write_picture_set(plan(p, 9, sprites=p / "no"), p / "x"), "sprites: nothing at"),

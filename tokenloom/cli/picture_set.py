@@ -54,6 +54,20 @@ def image_set(
         int | None,
         typer.Option(help="Processes; when not given one for each core.", min=1, show_default=False),
     ] = None,
+    mix: Annotated[
+        str,
+        typer.Option(
+            help="What examples are for, in shares that make one; a share left out is 0. With whole=0.8 so "
+            "many of those described or restyled show one whole emoji."
+        ),
+    ] = "draw=0.55,describe=0.15,edit=0.15,restyle=0.15",
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            help="The tokenizer of another set, for a model that is to learn more; without it one is made.",
+            show_default=False,
+        ),
+    ] = None,
     captions: _CAPTIONS = 200_000,
     vocab_size: _VOCAB = 2560,
 ) -> None:
@@ -65,13 +79,15 @@ def image_set(
     """
     import time
 
-    from tokenloom.data.picture_set import PictureSet, set_is_there, write_picture_set
+    from tokenloom.data.picture_set import PictureSet, mix_of, set_is_there, write_picture_set
     from tokenloom.data.picture_splits import SPLITS
     from tokenloom.data.shards import open_shards
     from tokenloom.data.workers import cores
 
-    words = out / "tokenizer"
-    plans = {"train": PictureSet(sprites, codec, words, n, "train", seed)}
+    words = tokenizer or out / "tokenizer"
+    if tokenizer is not None and not (words / "tokenloom.json").is_file():
+        raise ValueError(f"tokenizer: {words} holds no tokenizer of pictures; loom image tokenizer makes one")
+    plans = {"train": PictureSet(sprites, codec, words, n, "train", seed, mix_of(mix))}
     for split in SPLITS if held_out else ():
         plans[f"held/{'new' if split == 'train' else split}"] = PictureSet(
             sprites, codec, words, held_out, split, seed + 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,8 @@ class Mix:
     """Examples without words and style, for guidance; descriptions always have them."""
     styled: float = 0.5
     """Pictures drawn or edited whose style is named."""
+    whole: float = 0.0
+    """Pictures described or restyled that are one whole emoji for certain; the others are as scenes come."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -59,6 +61,24 @@ class Mix:
         total = self.draw + self.describe + self.edit + self.restyle
         if abs(total - 1) > 1e-9:
             raise ValueError(f"mix: found shares of {total:g} in all; allowed: 1")
+
+
+def mix_of(words: str) -> Mix:
+    """A mix as it is written, such as "draw=0.4,describe=0.6": kinds that are left out have no share.
+
+    ValueError naming what is no kind, no number, or does not make one.
+    """
+    shares = dict.fromkeys(("draw", "describe", "edit", "restyle"), 0.0)
+    names = [field.name for field in fields(Mix)]
+    for part in words.split(","):
+        name, _, share = (word.strip() for word in part.partition("="))
+        if name not in names:
+            raise ValueError(f"mix: found {name!r}; allowed: {', '.join(names)}")
+        try:
+            shares[name] = float(share)
+        except ValueError:
+            raise ValueError(f"mix.{name}: found {share!r}; allowed: 0 to 1") from None
+    return Mix(**shares)
 
 
 @dataclass(frozen=True)
@@ -98,8 +118,11 @@ def draft(sprites: Sprites, what: PictureSet, index: int) -> Draft:
     kind, rng = _kind(what, index)
     lang, dropped = rng.choice(LANGS), rng.random() < what.mix.dropped
     styled = rng.random() < what.mix.styled
+    whole = kind in (DESCRIBE, RESTYLE) and what.mix.whole > 0 and rng.random() < what.mix.whole
     for attempt in range(_TRIES):
-        scene = compose(sprites, what.seed, index + attempt * _APART, what.split)
+        scene = compose(
+            sprites, what.seed, index + attempt * _APART, what.split, kind="sticker" if whole else None
+        )
         found = _MAKERS[kind](sprites, scene, lang, rng)
         if found is None or not (found.text or kind == RESTYLE):  # a sprite without a label in this language
             continue
