@@ -287,7 +287,8 @@ def _sound_routes(app: FastAPI, desk: Desk) -> None:
         200: {
             "description": "The music: one file as it is, or all files as JSON.",
             "content": {"application/json": {"schema": {"type": "object"}}}
-            | {kind: {"schema": {"type": "string", "format": "binary"}} for kind in music.MIME.values()},
+            | {kind: {"schema": {"type": "string", "format": "binary"}} for kind in music.MIME.values()}
+            | {"text/event-stream": {"schema": openapi.EVENT}},
         }
     }
     form = openapi.takes_form(MusicRequest, "file")
