@@ -21,7 +21,8 @@ from guides import (
     shell,
 )
 from PIL import Image
-from tiny_painter import tiny_painter
+
+from tokenloom import trust
 
 ENGLISH, CHINESE = GUIDE / "pictures.en.md", GUIDE / "pictures.zh.md"
 
@@ -69,16 +70,15 @@ def test_the_lessons_run(word: str, said: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_drawing_runs(tmp_path: Path) -> None:
-    """The commands and the Python example up to the API, by a model of random weights."""
-    tiny_painter(tmp_path / "painter")
+    """The commands and the Python example up to the API, by the painter that ships."""
     mask = Image.new("L", (512, 512))
     mask.paste(255, (0, 0, 256, 256))
     mask.save(tmp_path / "mask.png")
     before = ENGLISH.read_text("utf-8").partition("## The API")[0]
     lines = re.findall(r"^```sh\n(.*?)^```", before, re.S | re.M)
     (code,) = re.findall(r"^```python\n(.*?)^```", before, re.S | re.M)
-    for command in ["loom pull ./painter", *"".join(lines).splitlines()]:
+    for command in "".join(lines).splitlines():
         shell(command, tmp_path, **ONE_THREAD)
     for name in ("fox-4.png", "fox.webp", "crowned.png", "fox-1-twemoji.png"):
-        assert (tmp_path / name).is_file(), name
+        assert trust.verify(tmp_path / name).ok, name
     run([sys.executable, "-c", code], tmp_path, **ONE_THREAD)

@@ -216,6 +216,37 @@ def test_rows_do_not_touch_each_other() -> None:
     assert choose(logits[::-1], states[::-1]) == alone[::-1]
 
 
+@given(
+    size=st.sampled_from([1, 5, 255, 256, 257, 1000]),
+    temperature=st.sampled_from([1.0, 0.8, 3.0, 1e-39]),
+    cut=st.booleans(),
+    seeds=st.lists(st.integers(-(2**63), 2**63), min_size=2, max_size=9),
+    first=st.integers(0, 500),
+)
+def test_rows_that_are_drawn_together_get_the_ids_of_each_alone(
+    size: int, temperature: float, cut: bool, seeds: list[int], first: int
+) -> None:
+    columns = np.random.default_rng(size).permutation(3 * size)[:size] if cut else None
+    asked = Sampling(temperature=temperature)
+    states = [
+        row(asked, seed=s, choice=i % 3, position=first + i, columns=columns) for i, s in enumerate(seeds)
+    ]
+    states.append(row(asked, columns=columns, logprobs=1))
+    logits = [some_logits(i, size) for i in range(len(states))]
+    logits[0][: size // 2] = -np.inf
+    alone = [choose([one], [state])[0] for one, state in zip(logits, states, strict=True)]
+    assert choose(logits, states) == alone
+
+
+def test_the_noise_of_a_position_is_the_same_whichever_is_asked_for_first() -> None:
+    ahead = {at: noise(99, 1, at) for at in (200, 63, 64, 0, 127, 128)}
+    own = {
+        at: (int(np.random.Philox(key=99 | (1 << 64), counter=at).random_raw()) >> 11) * 2.0**-53
+        for at in ahead
+    }
+    assert ahead == own
+
+
 @pytest.mark.parametrize("size", [5, 700])
 def test_frequencies_follow_the_probabilities(size: int) -> None:
     """Pearson's chi-square over 20,000 draws; the bound is about five standard deviations."""

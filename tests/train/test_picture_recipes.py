@@ -16,7 +16,7 @@ from tokenloom.data.picture_splits import SPLITS
 from tokenloom.train.recipe import Recipe
 from tokenloom.train.shipped import FOLDER, recipe_file
 
-ORDER = ("picture-codec", "painter", "picture-judge")
+ORDER = ("picture-codec", "painter", "painter-more", "picture-judge")
 HEADS = {name: (FOLDER / f"{name}.toml").read_text("utf-8").partition("\nname =")[0] for name in ORDER}
 
 
@@ -45,11 +45,12 @@ def test_every_command_of_a_head_exists(name: str) -> None:
 
 
 def test_the_heads_in_order_make_what_the_recipes_name() -> None:
-    codec, painter, judge = (read_recipe(Recipe, FOLDER / f"{name}.toml") for name in ORDER)
+    codec, painter, more, judge = (read_recipe(Recipe, FOLDER / f"{name}.toml") for name in ORDER)
     made: set[str] = set()
     named = {
         "picture-codec": [codec.pictures.sprites, *codec.pictures.further],
         "painter": [painter.model.tokenizer, *painter.data.train, *painter.data.held_out],
+        "painter-more": [*more.data.train, *more.data.held_out],
         "picture-judge": [judge.judge.sprites, judge.judge.tokenizer, judge.judge.codec],
     }
     for name in ORDER:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from damage import damaged
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from PIL import Image
 
 from tokenloom import trust
@@ -139,6 +139,7 @@ def test_damage_is_read_or_refused_in_words(kind: Kind) -> None:
 
     @settings(max_examples=75, deadline=None)
     @given(damaged(good))
+    @example(good)
     def body(data: bytes) -> None:
         try:
             content = inspect(data, kind).content

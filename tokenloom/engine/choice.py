@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -113,7 +114,7 @@ class Choice:
         """Logits after each id of the draft."""
         sliced = request.allowed is not None and request.logprobs is None and request.prompt_logprobs is None
         self._sliced = request.allowed if sliced else None
-        self._columns = _columns(request.allowed) if request.allowed is not None else None
+        self._columns = _columns(tuple(request.allowed)) if request.allowed is not None else None
         if self.limit == 0 and index > 0:
             self.finish = "length"
         elif request.logprobs is None and not self._scoring:
@@ -297,6 +298,9 @@ class Choice:
             self.finish = "length"
 
 
-def _columns(ranges: Sequence[Range]) -> np.ndarray:
-    """The ids of a sliced output layer's columns."""
-    return np.concatenate([np.arange(start, stop) for start, stop in ranges])
+@lru_cache(maxsize=64)
+def _columns(ranges: tuple[Range, ...]) -> np.ndarray:
+    """The ids of a sliced output layer's columns: one array for all requests that ask for the same."""
+    ids = np.concatenate([np.arange(*part) for part in ranges])
+    ids.setflags(write=False)
+    return ids

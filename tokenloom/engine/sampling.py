@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from tokenloom.engine.request import Sampling, TokenLogprob
 
 WORD = (1 << 64) - 1
 BLOCK = 256
+NOISES = 64
+"""Positions whose noise is drawn at once."""
 ALLOWED = np.array([-np.inf, 0.0], dtype=np.float32)
 
 
@@ -55,7 +58,53 @@ class Chosen:
 
 def choose(logits: Sequence[np.ndarray], rows: Sequence[RowState]) -> list[Chosen]:
     """The next id of each row. logits: per row (C,) float32, left as they are; no NaN, one finite or more."""
-    return [_choose(values, row) for values, row in zip(logits, rows, strict=True)]
+    chosen: dict[int, Chosen] = {}
+    crowds: dict[tuple[Sampling, int, int], list[int]] = {}
+    for at, (values, row) in enumerate(zip(logits, rows, strict=True)):
+        if _is_plain(row):
+            crowds.setdefault((row.sampling, id(row.columns), values.size), []).append(at)
+        else:
+            chosen[at] = _choose(values, row)
+    for crowd in crowds.values():
+        if len(crowd) == 1:
+            chosen[crowd[0]] = _choose(logits[crowd[0]], rows[crowd[0]])
+        else:
+            chosen.update(_choose_together(crowd, logits, rows))
+    return [chosen[at] for at in range(len(rows))]
+
+
+def _is_plain(row: RowState) -> bool:
+    """Nothing but its temperature, above 0, comes between the logits and the draw."""
+    asked = row.sampling
+    penalised = asked.repetition_penalty != 1.0 or asked.logit_bias or _counts_output(asked)
+    filtered = asked.top_k > 0 or asked.top_p < 1.0 or asked.min_p > 0.0 or asked.typical_p < 1.0
+    special = row.forced >= 0 or row.mask is not None or row.logprobs is not None
+    return asked.temperature > 0 and not (penalised or filtered or special)
+
+
+def _choose_together(
+    crowd: Sequence[int], logits: Sequence[np.ndarray], rows: Sequence[RowState]
+) -> dict[int, Chosen]:
+    """`_choose` of plain rows that share columns and sampling: the same ids, in fewer calls."""
+    ids, asked = rows[crowd[0]].columns, rows[crowd[0]].sampling
+    scores = np.stack([logits[at] for at in crowd])
+    if ids is not None and not (ids[1:] > ids[:-1]).all():
+        order = np.argsort(ids)
+        ids, scores = ids[order], scores[:, order]
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        scaled = scores if asked.temperature == 1.0 else scores / np.float32(asked.temperature)
+    best = scaled.max(axis=1, keepdims=True)
+    if not np.isfinite(best).all():
+        return {at: _choose(logits[at], rows[at]) for at in crowd}
+    with np.errstate(over="ignore"):
+        weights = np.exp(scaled - best)
+    blocks = np.cumsum(_block_sums(weights), axis=1)
+    found = {}
+    for place, at in enumerate(crowd):
+        row = rows[at]
+        drawn = _draw(weights[place], blocks[place], noise(row.seed, row.choice, row.position))
+        found[at] = Chosen(drawn if ids is None else int(ids[drawn]))
+    return found
 
 
 def _choose(logits: np.ndarray, row: RowState) -> Chosen:
@@ -70,7 +119,7 @@ def _choose(logits: np.ndarray, row: RowState) -> Chosen:
         at = int(scores.argmax())
     else:
         kept, weights = distribution(scores, row.sampling)
-        drawn = _draw(weights, noise(row.seed, row.choice, row.position))
+        drawn = _draw(weights, np.cumsum(_block_sums(weights)), noise(row.seed, row.choice, row.position))
         at = drawn if kept is None else int(kept[drawn])
     id = at if ids is None else int(ids[at])
     return Chosen(id, _logprob(logits, ids, id, row.logprobs))
@@ -205,9 +254,17 @@ def _typical(weights: np.ndarray, mass: float) -> np.ndarray:
     return np.flatnonzero(away <= away[order[min(last, order.size - 1)]])
 
 
-def _draw(weights: np.ndarray, u: float) -> int:
-    """The place where the cumulated weights pass u of their sum, in float64: first its block, then in it."""
-    blocks = np.cumsum(np.add.reduceat(weights, np.arange(0, weights.size, BLOCK), dtype=np.float64))
+def _block_sums(weights: np.ndarray) -> np.ndarray:
+    """(.., C) to the sums of its blocks of columns, float64."""
+    starts = np.arange(0, weights.shape[-1], BLOCK)
+    return np.add.reduceat(weights, starts, axis=-1, dtype=np.float64)
+
+
+def _draw(weights: np.ndarray, blocks: np.ndarray, u: float) -> int:
+    """The place where the cumulated weights (C,) pass u of their sum: first the block, then in it.
+
+    blocks: the cumulated sums of their blocks, float64.
+    """
     target = u * blocks[-1]
     # u just below 1 may round up to the sum: then the last block, and in it the last place, that has weight.
     block = min(_passes(blocks, target), _passes(blocks, np.nextafter(blocks[-1], 0.0)))
@@ -226,8 +283,14 @@ def noise(seed: int, choice: int, position: int) -> float:
 
     Source: Philox4x64-10, Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
     """
-    key = (seed & WORD) | (choice << 64)
-    return (int(np.random.Philox(key=key, counter=position).random_raw()) >> 11) * 2.0**-53
+    return _noises(seed & WORD, choice, position // NOISES)[position % NOISES]
+
+
+@lru_cache(maxsize=1024)
+def _noises(seed: int, choice: int, block: int) -> tuple[float, ...]:
+    """Those of NOISES successive positions: the generator counts, and gives four numbers for each count."""
+    generator = np.random.Philox(key=seed | (choice << 64), counter=block * NOISES)
+    return tuple(((generator.random_raw(4 * NOISES)[::4] >> np.uint64(11)) * 2.0**-53).tolist())
 
 
 # Log-probabilities of the raw distribution
