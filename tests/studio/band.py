@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,8 @@ import numpy as np
 import pytest
 from tiny_composer import tiny_composer
 
-from tokenloom.engine.process import EngineProcess
+from tokenloom.engine.process import EngineProcess, Sink
+from tokenloom.engine.request import Delta, Request
 from tokenloom.serve.app import create_app
 from tokenloom.serve.settings import Settings
 from tokenloom.sound import recognise, voices
@@ -33,6 +36,38 @@ SAID = "The quick brown fox jumps over the lazy dog."
 MISSING = "recogniser: none is here; loom pull whisper-base fetches one"
 
 
+class Gate:
+    """Lets the first ids of an answer's first choice through; what comes after them waits until it opens."""
+
+    def __init__(self, ids: int) -> None:
+        self._left = ids
+        self._waiting: list[tuple[Sink, Delta]] = []
+        self._open = False
+        self._lock = threading.Lock()
+
+    def sink(self, sink: Sink) -> Sink:
+        def gated(deltas: Sequence[Delta]) -> None:
+            with self._lock:
+                for delta in deltas:
+                    if self._open:
+                        sink([delta])
+                    elif self._left > 0 and delta.choice == 0:
+                        first, rest = delta.ids[: self._left], delta.ids[self._left :]
+                        self._left -= len(first)
+                        sink([Delta(delta.request, 0, first)])
+                        self._waiting.append((sink, replace(delta, ids=rest)))
+                    else:
+                        self._waiting.append((sink, delta))
+
+        return gated
+
+    def open(self) -> None:
+        with self._lock:
+            self._open = True
+            for sink, delta in self._waiting:
+                sink([delta])
+
+
 class Band(EngineProcess):
     """The engine's process, which composes; speech is done here."""
 
@@ -40,6 +75,11 @@ class Band(EngineProcess):
         super().__init__(**options)
         self.pool = ThreadPoolExecutor(2)
         self.heard: list[bytes] = []
+        self.gate: Gate | None = None
+        """Through which answers go, if there is one."""
+
+    def submit(self, request: Request, sink: Sink) -> None:
+        super().submit(request, sink if self.gate is None else self.gate.sink(sink))
 
     def sound(self, kind: str, *arguments: Any) -> Future[Any]:
         return self.pool.submit({"speak": _speak, "hear": self._hear, "hush": _hush}[kind], *arguments)

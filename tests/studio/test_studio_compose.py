@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from band import Band
+from band import Band, Gate
 from studio_server import Eyes, Wire, check_names, overflow
 from tiny_composer import ABC
 
@@ -43,10 +43,14 @@ def page(look: Look, stage: tuple[str, Band]) -> Any:
     return page
 
 
-def composed(page: Any, words: str = "a reel in D, 6 bars", seed: str = "3") -> Any:
+def asked(page: Any, words: str, seed: str = "3") -> None:
     page.get_by_label("Words").fill(words)
     page.get_by_label("Seed").fill(seed)
     page.get_by_label("Words").press("Enter")
+
+
+def composed(page: Any, words: str = "a reel in D, 6 bars", seed: str = "3") -> Any:
+    asked(page, words, seed)
     tune = page.get_by_role("article", name=words)
     expect(tune.get_by_role("option")).not_to_have_count(0)
     expect(tune).not_to_have_attribute("aria-busy", "true")
@@ -143,33 +147,30 @@ def test_what_was_generated_says_so_when_it_is_opened(page: Any) -> None:
     expect(tune.locator(".by").get_by_text("AI-generated")).to_be_visible()
 
 
-WATCH = """() => {
-  window.seen = [];
-  const look = () => {
-    const tune = document.querySelector("article[aria-busy]");
-    const bars = tune?.querySelectorAll(".bar").length ?? 0;
-    const notes = tune?.querySelectorAll(".roll-note").length ?? 0;
-    if (notes !== window.seen.at(-1)?.[1]) window.seen.push([bars, notes]);
-  };
-  new MutationObserver(look).observe(document.body, { subtree: true, childList: true, attributes: true });
-}"""
-"""Counts bars and notes of a tune under way, each time there are other notes."""
-
-
-def test_the_roll_fills_while_a_tune_is_composed(page: Any) -> None:
-    page.evaluate(WATCH)
-    tune = composed(page, "a reel, 48 bars")
-    seen = [one for one in page.evaluate("window.seen") if one[1]]
-    counts = [notes for _, notes in seen]
-    assert len(counts) > 2, "notes came one after the other"
-    assert counts == sorted(counts)
-    assert min(bars for bars, _ in seen) >= tune.get_by_role("option").count(), "in bars that were there"
-    tune.get_by_label("Bars to add").fill("12")
-    before = tune.locator(".roll-note").count()
-    page.evaluate("() => { window.seen = []; }")
-    tune.get_by_role("button", name="Continue").click()
-    expect(tune.get_by_role("radio", name="2 continued")).to_be_checked()
-    assert any(count > before for _, count in page.evaluate("window.seen")), "and behind a tune, too"
+def test_the_roll_fills_while_a_tune_is_composed(page: Any, stage: tuple[str, Band]) -> None:
+    band = stage[1]
+    band.gate = gate = Gate(60)
+    try:
+        asked(page, "a reel, 48 bars")
+        tune = page.get_by_role("article", name="a reel, 48 bars")
+        expect(tune.locator(".roll-note")).not_to_have_count(0)
+        expect(tune).to_have_attribute("aria-busy", "true")
+        early, bars = tune.locator(".roll-note").count(), tune.locator(".bar").count()
+        gate.open()
+        expect(tune).not_to_have_attribute("aria-busy", "true")
+        whole = tune.locator(".roll-note").count()
+        assert early < whole, "notes came while others were being written"
+        assert bars >= tune.get_by_role("option").count() > 1, "in bars that were there"
+        band.gate = gate = Gate(60)
+        tune.get_by_label("Bars to add").fill("12")
+        tune.get_by_role("button", name="Continue").click()
+        more = "n => document.querySelectorAll('article[aria-busy=true] .roll-note').length > n"
+        page.wait_for_function(more, arg=whole)
+        gate.open()
+        expect(tune.get_by_role("radio", name="2 continued")).to_be_checked()
+    finally:
+        band.gate = None
+        gate.open()
 
 
 def test_bars_are_marked_by_keys(page: Any) -> None:
