@@ -19,7 +19,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokenloom.evals.sound import Listener
 
 WARM = "This is said first, so that everything is there."
 COLD = """
@@ -52,7 +55,7 @@ def run(
     """
     chosen = sentences(text.read_text(encoding="utf-8"), n)
     figures: dict[str, Any] = {"what": "bench sound", "text": text.name, "n": n, "rounds": rounds}
-    for part in (_speech(chosen, rounds, recogniser), _music(rounds)):
+    for part in (_speech(chosen, rounds, recogniser, say), _music(rounds)):
         for name, value in part.items():
             say(f"{name}: {value}")
         figures |= part
@@ -71,7 +74,8 @@ def sentences(text: str, n: int) -> list[str]:
         raise ValueError(f"text: found {len(whole)} sentences of 8 to 32 words; allowed: {n} or more")
     random.Random(n).shuffle(whole)
     marked = [one for one in whole if any(c.isdigit() for c in one) or _abbreviates(one)][: n // 2]
-    plain = [one for one in whole if one not in set(marked)]
+    taken = set(marked)
+    plain = [one for one in whole if one not in taken]
     return [*marked, *plain[: n - len(marked)]]
 
 
@@ -83,7 +87,10 @@ def _abbreviates(sentence: str) -> bool:
     return any(word.endswith(".") and word[0].isupper() and len(word) < 5 for word in sentence.split()[:-1])
 
 
-def _speech(chosen: list[str], rounds: int, recogniser: str | None) -> dict[str, Any]:
+def _speech(
+    chosen: list[str], rounds: int, recogniser: str | None, say_so: Callable[[str], object]
+) -> dict[str, Any]:
+    from tokenloom.evals.sound import listener
     from tokenloom.sound.say import pieces_of, say
     from tokenloom.sound.voices import choose_voice, open_voice
 
@@ -99,13 +106,14 @@ def _speech(chosen: list[str], rounds: int, recogniser: str | None) -> dict[str,
         spent += time.perf_counter() - begun
         seconds += sum(map(len, said)) / voice.rate
         sounds.append(said)
-    return {
+    figures = {
         "first_sound_ms": round(1000 * statistics.median(first), 1),
         "first_sound_cold_s": round(statistics.median(_cold(chosen[0]) for _ in range(rounds)), 3),
         "speech_s": round(seconds, 1),
         "speech_x_real_time": round(seconds / spent, 1),
-        **_understood(chosen, sounds, voice.rate, recogniser),
     }
+    hear = listener(recogniser, voice.rate, say_so)
+    return figures | ({"word_errors": None} if hear is None else _understood(chosen, sounds, hear))
 
 
 def _cold(sentence: str) -> float:
@@ -116,31 +124,18 @@ def _cold(sentence: str) -> float:
     return float(done.stdout.split()[-1]) - begun
 
 
-def _understood(chosen: list[str], sounds: list[Any], rate: int, recogniser: str | None) -> dict[str, Any]:
+def _understood(chosen: list[str], sounds: list[Any], hear: Listener) -> dict[str, Any]:
     import numpy as np
     from transformers.models.whisper.english_normalizer import EnglishTextNormalizer
 
     from tokenloom.evals.sound import word_errors
-    from tokenloom.hub import NotInstalled, UnknownModel
-    from tokenloom.sound.audio import resample
-    from tokenloom.sound.recognise import RATE, Ask, CannotHear, Recogniser, recogniser_folder
 
-    folder = Path(recogniser).expanduser() if recogniser is not None else None
-    try:
-        if folder is None or not (folder / "model.bin").is_file():
-            folder = recogniser_folder(recogniser)
-        opened = Recogniser(folder)
-    except (CannotHear, NotInstalled, UnknownModel):
-        if recogniser is not None:
-            raise
-        return {"word_errors": None}
     plain = EnglishTextNormalizer({})
     wrong = words = 0
     for sentence, said in zip(chosen, sounds, strict=True):
-        heard = opened.hear(resample(np.concatenate(said), rate, RATE), Ask(language="en")).text
-        errors, count = word_errors(plain(sentence), plain(heard))
+        errors, count = word_errors(plain(sentence), plain(hear(np.concatenate(said))))
         wrong, words = wrong + errors, words + count
-    return {"word_errors": round(wrong / words, 4), "words": words, "recogniser": folder.name}
+    return {"word_errors": round(wrong / words, 4), "words": words, "recogniser": hear.name}
 
 
 def _music(rounds: int) -> dict[str, Any]:

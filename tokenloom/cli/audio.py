@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,7 +105,7 @@ def score(
     """
     from tokenloom.cli.speech import bar
     from tokenloom.data.speech import open_speech
-    from tokenloom.evals.sound import Spoken, codec_figures, heard_figures
+    from tokenloom.evals.sound import Spoken, codec_figures, heard_figures, listener
 
     opened, found = open_named(codec), open_speech(speech)
     if found.rate != opened.rate:
@@ -114,7 +114,8 @@ def score(
     some = [Spoken(found.utterances[i].text, found.sound(i)) for i in held]
     if not some:
         raise ValueError(f"speech: {speech} has no held-out text; make more utterances")
-    hear = _hearing(recogniser, opened.rate) if words else None
+    tell = partial(print, file=sys.stderr)
+    hear = listener(recogniser, opened.rate, tell, threads=1) if words else None
     facts: dict[str, Any] = {"what": "audio score", "codec": opened.sha256}
     with bar() as shown:
         task = shown.add_task("codec", total=len(some))
@@ -148,25 +149,6 @@ def _mel_db(made: np.ndarray, real: np.ndarray, rate: int) -> float:
 
     one, other = (torch.from_numpy(x.copy())[None] for x in (made, real))
     return float(mel_distance(one, other, rate))
-
-
-def _hearing(name: str | None, rate: int) -> Callable[[np.ndarray], str] | None:
-    """What writes down; None where there is none, which is said."""
-    from tokenloom.hub import NotInstalled, UnknownModel
-    from tokenloom.sound.audio import resample
-    from tokenloom.sound.recognise import RATE, Ask, CannotHear, Recogniser, recogniser_folder
-
-    folder = Path(name).expanduser() if name is not None else None
-    try:
-        if folder is None or not (folder / "model.bin").is_file():
-            folder = recogniser_folder(name)
-        opened = Recogniser(folder, threads=1)
-    except (CannotHear, NotInstalled, UnknownModel) as error:
-        if name is not None:
-            raise
-        print(f"Words are not counted: {error}", file=sys.stderr)
-        return None
-    return lambda samples: opened.hear(resample(samples, rate, RATE), Ask(language="en")).text
 
 
 def _said(voice: str, some: list[Spoken], rate: int, shown: Progress) -> list[np.ndarray]:

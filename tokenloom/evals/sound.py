@@ -12,12 +12,15 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenloom.sound.audio import resample
+
+if TYPE_CHECKING:
+    from tokenloom.sound.recognise import Recogniser
 
 Samples = NDArray[np.float32]
 
@@ -123,6 +126,39 @@ def word_errors(said: str, heard: str) -> tuple[int, int]:
         for j, other in enumerate(b, 1):
             row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (word != other)))
     return row[-1], len(a)
+
+
+# --- who listens ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A recogniser that writes English down, for samples (N,) at a rate."""
+
+    name: str
+    recogniser: Recogniser
+    rate: int
+
+    def __call__(self, samples: Samples) -> str:
+        from tokenloom.sound.recognise import RATE, Ask
+
+        return self.recogniser.hear(resample(samples, self.rate, RATE), Ask(language="en")).text
+
+
+def listener(name: str | None, rate: int, tell: Callable[[str], object], threads: int = 0) -> Listener | None:
+    """The recogniser of a name or folder, or the one that is here. None where none was named and none is
+    here, which `tell` is told; CannotHear, NotInstalled or UnknownModel where the named one cannot be had."""
+    from tokenloom.hub import NotInstalled, UnknownModel
+    from tokenloom.sound.recognise import CannotHear, Recogniser, recogniser_folder
+
+    try:
+        folder = recogniser_folder(name)
+        return Listener(folder.name, Recogniser(folder, threads), rate)
+    except (CannotHear, NotInstalled, UnknownModel) as error:
+        if name is not None:
+            raise
+        tell(f"Words are not counted: {error}")
+        return None
 
 
 # --- a codec, or a voice, over a set ----------------------------------------------------------------------
