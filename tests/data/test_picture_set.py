@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -168,6 +169,10 @@ def test_held_out_sets_are_of_their_split(place: Path, sprites: Sprites, split: 
         else:
             assert one.style == own
             assert (answer == scene.pixels).all()
+
+
+def test_what_the_command_mixes_by_itself_is_what_the_library_does() -> None:
+    assert mix_of(inspect.signature(image_set).parameters["mix"].default) == Mix()
 
 
 def test_whole_emoji_are_described_and_restyled_where_that_is_asked(place: Path, sprites: Sprites) -> None:
