@@ -26,6 +26,8 @@ WORD = (1 << 64) - 1
 BLOCK = 256
 NOISES = 64
 """Positions whose noise is drawn at once."""
+TOGETHER = 24 * 1024
+"""Logits that are drawn from in one go at most: 96 KiB, below what the allocator fetches anew each time."""
 ALLOWED = np.array([-np.inf, 0.0], dtype=np.float32)
 
 
@@ -65,11 +67,13 @@ def choose(logits: Sequence[np.ndarray], rows: Sequence[RowState]) -> list[Chose
             crowds.setdefault((row.sampling, id(row.columns), values.size), []).append(at)
         else:
             chosen[at] = _choose(values, row)
-    for crowd in crowds.values():
-        if len(crowd) == 1:
-            chosen[crowd[0]] = _choose(logits[crowd[0]], rows[crowd[0]])
-        else:
-            chosen.update(_choose_together(crowd, logits, rows))
+    for (_, _, size), crowd in crowds.items():
+        most = max(1, TOGETHER // size)
+        for some in (crowd[i : i + most] for i in range(0, len(crowd), most)):
+            if len(some) == 1:
+                chosen[some[0]] = _choose(logits[some[0]], rows[some[0]])
+            else:
+                chosen.update(_choose_together(some, logits, rows))
     return [chosen[at] for at in range(len(rows))]
 
 
@@ -98,13 +102,9 @@ def _choose_together(
         return {at: _choose(logits[at], rows[at]) for at in crowd}
     with np.errstate(over="ignore"):
         weights = np.exp(scaled - best)
-    blocks = np.cumsum(_block_sums(weights), axis=1)
-    found = {}
-    for place, at in enumerate(crowd):
-        row = rows[at]
-        drawn = _draw(weights[place], blocks[place], noise(row.seed, row.choice, row.position))
-        found[at] = Chosen(drawn if ids is None else int(ids[drawn]))
-    return found
+    places = _draw(weights, np.array([_noise_of(rows[at]) for at in crowd]))
+    drawn = places if ids is None else ids[places]
+    return {at: Chosen(id) for at, id in zip(crowd, drawn.tolist(), strict=True)}
 
 
 def _choose(logits: np.ndarray, row: RowState) -> Chosen:
@@ -119,7 +119,7 @@ def _choose(logits: np.ndarray, row: RowState) -> Chosen:
         at = int(scores.argmax())
     else:
         kept, weights = distribution(scores, row.sampling)
-        drawn = _draw(weights, np.cumsum(_block_sums(weights)), noise(row.seed, row.choice, row.position))
+        drawn = int(_draw(weights[None], np.array([_noise_of(row)]))[0])
         at = drawn if kept is None else int(kept[drawn])
     id = at if ids is None else int(ids[at])
     return Chosen(id, _logprob(logits, ids, id, row.logprobs))
@@ -254,28 +254,32 @@ def _typical(weights: np.ndarray, mass: float) -> np.ndarray:
     return np.flatnonzero(away <= away[order[min(last, order.size - 1)]])
 
 
-def _block_sums(weights: np.ndarray) -> np.ndarray:
-    """(.., C) to the sums of its blocks of columns, float64."""
-    starts = np.arange(0, weights.shape[-1], BLOCK)
-    return np.add.reduceat(weights, starts, axis=-1, dtype=np.float64)
+def _draw(weights: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """The place in each row where the cumulated weights (B, C) pass u (B,) of their sum: first the block of
+    columns, then in it. Sums are float64."""
+    size = weights.shape[1]
+    sums = np.add.reduceat(weights, np.arange(0, size, BLOCK), axis=1, dtype=np.float64)
+    blocks = np.cumsum(sums, axis=1)
+    target = u * blocks[:, -1]
+    block = _passes(blocks, target)
+    rows = np.arange(len(weights))
+    target -= np.where(block, blocks[rows, block - 1], 0.0)
+    columns = (block * BLOCK)[:, None] + np.arange(min(BLOCK, size))
+    parts = weights[rows[:, None], np.minimum(columns, size - 1)]
+    if size % BLOCK:  # the last block is short: what lies behind it weighs nothing
+        parts = np.where(columns < size, parts, np.float32(0))
+    return block * BLOCK + _passes(np.cumsum(parts, axis=1, dtype=np.float64), target)
 
 
-def _draw(weights: np.ndarray, blocks: np.ndarray, u: float) -> int:
-    """The place where the cumulated weights (C,) pass u of their sum: first the block, then in it.
-
-    blocks: the cumulated sums of their blocks, float64.
-    """
-    target = u * blocks[-1]
-    # u just below 1 may round up to the sum: then the last block, and in it the last place, that has weight.
-    block = min(_passes(blocks, target), _passes(blocks, np.nextafter(blocks[-1], 0.0)))
-    start = block * BLOCK
-    inside = np.cumsum(weights[start : start + BLOCK], dtype=np.float64)
-    target -= blocks[block - 1] if block else 0.0
-    return start + min(_passes(inside, target), _passes(inside, np.nextafter(inside[-1], 0.0)))
+def _passes(rising: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The first place in each row (B, N) that is above the target (B,). u just below 1 may round up to the
+    sum: then the last place that has weight."""
+    last = np.nextafter(rising[:, -1], 0.0)
+    return (rising <= np.minimum(target, last)[:, None]).sum(axis=1)
 
 
-def _passes(rising: np.ndarray, target: float) -> int:
-    return int(np.searchsorted(rising, target, side="right"))
+def _noise_of(row: RowState) -> float:
+    return noise(row.seed, row.choice, row.position)
 
 
 def noise(seed: int, choice: int, position: int) -> float:
