@@ -143,6 +143,24 @@ def test_allowed_columns_are_those_of_the_whole(step: NativeStep) -> None:
     assert np.array_equal(sliced[1], whole[5:7])
 
 
+def test_rows_of_the_same_columns_get_the_bits_of_each_alone(step: NativeStep) -> None:
+    columns = st.sampled_from([None, (), ((0, 320),), ((3, 20), (100, 101), (0, 2)), ((40, 60),)])
+
+    @settings(max_examples=60, deadline=None)
+    @given(st.lists(st.tuples(columns, st.integers(0, 2)), min_size=1, max_size=6))
+    def body(asks: list[tuple[Any, int]]) -> None:
+        rows = [
+            Row(slot, 0, IDS[slot : slot + 9], want, allowed) for slot, (allowed, want) in enumerate(asks)
+        ]
+        for row, found in zip(rows, step.run(rows), strict=True):
+            if row.want == 0:
+                assert found is None
+            else:
+                assert np.array_equal(found, step.run([row])[0])
+
+    body()
+
+
 def test_positions_from_start_on_are_overwritten(step: NativeStep) -> None:
     whole = logits(step, IDS)
     logits(step, IDS[:40] + [5] * 30, slot=1)

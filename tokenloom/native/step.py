@@ -19,7 +19,7 @@ import numpy as np
 from tokenloom.model.features import ModelConfig
 from tokenloom.model.frequency import angles
 from tokenloom.native.library import CConfig, CLayer, CMatrix, CPair, CRow, load
-from tokenloom.step import Row
+from tokenloom.step import Range, Row
 
 PARTS = ("q", "k", "v", "o", "gate", "up", "down")
 HUB = dict(
@@ -219,18 +219,21 @@ class NativeStep:
         return answers
 
     def _answers(self, rows: Sequence[Row]) -> list[np.ndarray | None]:
-        """Room for the logits; what rows ask of the whole vocabulary adjoins, so that it is one product."""
-        whole = np.empty((sum(row.want for row in rows if row.allowed is None), self.vocab_size), np.float32)
-        out: list[np.ndarray | None] = []
-        at = 0
+        """Room for the logits; what rows ask of the same columns adjoins, so that it is one product."""
+        wanted: dict[tuple[Range, ...] | None, int] = {}
         for row in rows:
-            if row.want == 0:
-                out.append(None)
-            elif row.allowed is None:
-                out.append(whole[at : at + row.want])
-                at += row.want
-            else:
-                out.append(np.empty((row.want, sum(b - a for a, b in row.allowed)), np.float32))
+            wanted[row.allowed] = wanted.get(row.allowed, 0) + row.want
+        room = {
+            allowed: np.empty(
+                (n, self.vocab_size if allowed is None else sum(b - a for a, b in allowed)), np.float32
+            )
+            for allowed, n in wanted.items()
+        }
+        out: list[np.ndarray | None] = []
+        for row in rows:
+            left = room[row.allowed]
+            out.append(left[: row.want] if row.want else None)
+            room[row.allowed] = left[row.want :]
         return out
 
     def copy(self, source: int, target: int, length: int) -> None:

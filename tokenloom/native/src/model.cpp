@@ -280,23 +280,25 @@ void loom_model::head(const loom_row* rows, int n_rows) {
       k->matmul(output, lo + a, lo + b, last.acts(), r0, r1, y - (size_t)r0 * ld - lo, ld);
     });
   };
-  // Neighbouring rows with the whole vocabulary and adjoining answers go through together.
+  // Neighbouring rows with the same columns and adjoining answers go through together.
+  const int all[] = {0, c.vocab_size};
+  auto ranges = [&](const loom_row& row) { return row.ranges ? row.ranges : all; };
+  auto count = [](const loom_row& row) { return row.ranges ? row.n_ranges : 1; };
   at = 0;
   for (int r = 0; r < n_rows;) {
     const loom_row& row = rows[r++];
-    const int r0 = at;
+    const int r0 = at, *const own = ranges(row), n = count(row);
     at += row.want;
     if (row.want == 0) continue;
-    if (!row.ranges) {
-      for (; r < n_rows && !rows[r].ranges; at += rows[r++].want)
-        if (rows[r].want && rows[r].logits != row.logits + (size_t)(at - r0) * c.vocab_size) break;
-      columns(r0, at, 0, c.vocab_size, row.logits, c.vocab_size);
-      continue;
-    }
     size_t width = 0, before = 0;
-    for (int g = 0; g < row.n_ranges; g++) width += row.ranges[2 * g + 1] - row.ranges[2 * g];
-    for (int g = 0; g < row.n_ranges; g++) {
-      const int lo = row.ranges[2 * g], hi = row.ranges[2 * g + 1];
+    for (int g = 0; g < n; g++) width += own[2 * g + 1] - own[2 * g];
+    for (; r < n_rows; at += rows[r++].want) {
+      if (rows[r].want == 0) continue;
+      const bool same = count(rows[r]) == n && std::equal(own, own + 2 * n, ranges(rows[r]));
+      if (!same || rows[r].logits != row.logits + (size_t)(at - r0) * width) break;
+    }
+    for (int g = 0; g < n; g++) {
+      const int lo = own[2 * g], hi = own[2 * g + 1];
       columns(r0, at, lo, hi, row.logits + before, width);
       before += hi - lo;
     }
