@@ -21,6 +21,7 @@ from tokenloom.engine.request import Constraint, Delta, Request, Sampling, Token
 from tokenloom.hub.pipeline import has_pipeline
 from tokenloom.step import Range, Row
 from tokenloom.tokens.chat import encode_chat
+from tokenloom.tokens.stream import Piece as Shown
 from tokenloom.tokens.stream import TextStream
 from tokenloom.tokens.text import Tokenizer, load_tokenizer
 
@@ -73,7 +74,8 @@ class Piece:
 class _Open:
     """One choice that is being generated."""
 
-    stream: TextStream
+    stream: TextStream | None
+    """None where only ids are wanted."""
     prompt: tuple[int, ...]
     seed: int
     started: float = field(default_factory=time.monotonic)
@@ -220,7 +222,7 @@ class Model:
 
     def write(self, request: Request) -> list[tuple[int, ...]]:
         """The ids of each choice of an engine's request as it stands, but for its id."""
-        name, rows = self._begin(request.replace(id=f"local-{next(self._names)}"), ())
+        name, rows = self._begin(request.replace(id=f"local-{next(self._names)}"), None)
         try:
             while any(row.done is None for row in rows.values()):
                 self._step()
@@ -355,9 +357,12 @@ class Model:
     def _start(self, ids: Sequence[int], options: Mapping[str, Any]) -> tuple[str, dict[int, _Open]]:
         return self._begin(*self.request(ids, **options))
 
-    def _begin(self, request: Request, stop: tuple[str, ...]) -> tuple[str, dict[int, _Open]]:
+    def _begin(self, request: Request, stop: tuple[str, ...] | None) -> tuple[str, dict[int, _Open]]:
+        """stop: texts that end an answer; None: its text is not wanted."""
         rows = {
-            choice: _Open(TextStream(self.tokenizer, stop), request.ids, request.seed)
+            choice: _Open(
+                None if stop is None else TextStream(self.tokenizer, stop), request.ids, request.seed
+            )
             for choice in range(request.n)
         }
         with self._lock:
@@ -417,7 +422,7 @@ class Model:
         row.prompt_logprobs = row.prompt_logprobs or delta.prompt
         if delta.ids and row.first is None:
             row.first = time.monotonic()
-        piece = row.stream.push(delta.ids)
+        piece = Shown("", len(delta.ids)) if row.stream is None else row.stream.push(delta.ids)
         row.ids += delta.ids[: piece.n_ids]
         row.logprobs += delta.logprobs[: piece.n_ids]
         row.text.append(piece.text)
@@ -426,7 +431,7 @@ class Model:
             if all(other.done is not None for other in rows.values()):
                 self._core.abort(delta.request)
         elif delta.finish is not None:
-            row.text.append(row.stream.finish().text)
+            row.text.append("" if row.stream is None else row.stream.finish().text)
             row.done = self._finish(row, "stop" if piece.stopped is not None else delta.finish, delta)
 
     def _finish(self, row: _Open, finish: str, delta: Delta | None) -> Generation:

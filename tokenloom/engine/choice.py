@@ -10,6 +10,7 @@ for, because those are of the whole vocabulary; then the ranges act as a mask.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -64,7 +65,8 @@ def stop_set(request: Request, eos_ids: Sequence[int]) -> frozenset[int]:
 
 def finite(logits: np.ndarray) -> None:
     """Refuses logits (.., V) of which nothing can be chosen: NaN, infinite, all masked."""
-    if not np.isfinite(logits.max(axis=-1)).all():
+    best = logits.max(axis=-1)
+    if not (math.isfinite(best.item()) if best.size == 1 else np.isfinite(best).all()):  # one: twice as fast
         raise RowError(
             "the model computed logits that are not numbers (NaN or infinite); its weights may be damaged"
         )
