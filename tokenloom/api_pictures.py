@@ -161,7 +161,8 @@ class Pictures:
         return self._pictures(vary(self.artist, source, style, asked))
 
     def describe(self, image: Any, *, lang: str = "en", fit: Fit = "pad", **options: Any) -> Described:
-        """What the picture shows, in "en" or "zh"; options: seed, temperature, max_tokens."""
+        """What the picture shows, in "en" or "zh"; options: seed, temperature, max_tokens,
+        best_of."""
         source = fit_picture(_image(image, "image"), self.artist.size, fit)
         return self._walk(describe(self.artist, source, lang, **options))
 

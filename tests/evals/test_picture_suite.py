@@ -22,6 +22,7 @@ from tokenloom.evals.open import open_model
 from tokenloom.evals.picture_artist import Artist
 from tokenloom.evals.picture_report import lines, markdown, write_report
 from tokenloom.evals.picture_suite import Found, Sizes, measure
+from tokenloom.evals.pictures import rms
 from tokenloom.tokens.image import PictureTokens
 
 SMALL = Sizes(
@@ -94,11 +95,13 @@ class Echo:
         assert len(prompts) == len(styles) == len(seeds)
         return np.stack([np.random.default_rng(s).integers(0, 256, (64, 64, 4), np.uint8) for s in seeds])
 
-    def restyle(self, pictures: np.ndarray, styles: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
+    def restyle(
+        self, pictures: np.ndarray, styles: Sequence[str], seeds: Sequence[int], drafts: int = 1
+    ) -> np.ndarray:
         return pictures
 
-    def describe(self, pictures: np.ndarray, langs: Sequence[str]) -> list[str]:
-        return ["a thing" for _ in langs]
+    def describe(self, pictures: np.ndarray, langs: Sequence[str], likeliest: int = 1) -> list[list[str]]:
+        return [["a thing"] * likeliest for _ in langs]
 
     def edit(
         self, pictures: np.ndarray, masks: np.ndarray, words: Sequence[str], seeds: Sequence[int]
@@ -125,6 +128,7 @@ def test_a_model_of_known_quality_gets_the_figures_it_deserves(found: Found) -> 
     assert facts["attributes"]["any"]["drawn"]["value"] < 0.3
     assert facts["copies"]["drawn"]["near_copies"]["value"] == 0
     assert facts["restyled"]["nearer_by_pixels"]["value"] == 0
+    assert facts["restyled"]["one_draft"]["nearer_by_pixels"]["value"] == 0
     assert facts["described"]["held-out pairs"]["exact"] == 0
     assert facts["edited"]["outside"]["unchanged"] == 1
     assert facts["edited"]["n"] == 30
@@ -190,11 +194,16 @@ def test_an_artist_keeps_what_is_not_masked_and_describes(painter: Path) -> None
             2.0,
             Sampling(temperature=1.0),
         )
-        assert np.array_equal(by.tokens.codes_of(drawn[0]), codes[0].ravel())
-        assert by.restyle(pictures, ["noto", "noto"], [3, 4]).shape == pictures.shape
+        assert np.array_equal(by.tokens.codes_of(drawn[0][0]), codes[0].ravel())
+        near = by.restyle(pictures, ["noto", "noto"], [3, 4], drafts=3)
+        every = by.restyle(pictures.repeat(3, 0), ["noto"] * 6, [9, 10, 11, 12, 13, 14])
+        for at, picture in enumerate(pictures):
+            apart = rms(every[3 * at : 3 * at + 3], picture[None].repeat(3, 0))
+            assert np.array_equal(near[at], every[3 * at + int(apart.argmin())])
         words = by.describe(pictures, ["en", "zh"])
-        assert len(words) == 2
+        assert [len(some) for some in words] == [1, 1]
         assert words == by.describe(pictures, ["en", "zh"])
+        assert [len(set(some)) for some in by.describe(pictures, ["en", "zh"], 4)] == [4, 4]
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from picture_serving import Gallery, gallery, mask, opened, png, url_of
 
+from tokenloom.serve.schema_images import EditRequest
 from tokenloom.trust import read_label
 from tokenloom.trust.verify import inspect, kind_of
 
@@ -365,3 +366,10 @@ def test_any_body_gets_a_picture_or_a_reason(shown: Gallery, body: dict[str, Any
     else:
         assert answer.status_code in (400, 422), answer.text
         assert answer.json()["error"]["message"]
+
+
+def test_what_is_shown_under_way_is_drawn_once() -> None:
+    asked = {"style": "noto", "stream": True}
+    assert EditRequest(**asked).wish()["best_of"] is None
+    assert EditRequest(**asked, partial_images=2).wish()["best_of"] == 1
+    assert EditRequest(**asked, best_of=3).wish()["best_of"] == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tokenloom.tasks.pictures import (
     vary,
     walk,
 )
+from tokenloom.tokens.image import DESCRIPTIONS, DRAFTS
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one code a place", "two codes a place"])
@@ -47,12 +49,14 @@ class Taker:
                 first, _ = tokens.vocabulary.range("image")
                 return [
                     tuple(
-                        id if id >= 0 else first + i for id in (need.ask.forced or (-1,) * tokens.per_picture)
+                        id if id >= 0 else first + i % tokens.n_codes
+                        for id in (need.ask.forced or (-1,) * tokens.per_picture)
                     )
                     for i in range(need.n)
                 ]
             case Write():
-                return [tuple(tokens.tokenizer.encode("a fox"))]
+                words = ["a fox", "", "a cat", "a dog", "a cow", "a bear", "a pig", "a rat"]
+                return [tuple(tokens.tokenizer.encode(text)) for text in words[: need.n]]
             case Encode():
                 return np.arange(tokens.per_picture)[None] % tokens.n_codes
             case Decode():
@@ -63,7 +67,8 @@ class Taker:
                     .astype("u1")
                 )
             case Judge():
-                return np.array([[0.3, 0.9, 0.1, 0.5, 0.2, 0.8][: len(need.pictures)]], np.float32)
+                fits = np.array([0.3, 0.9, 0.7, 0.5, 0.2, 0.8, 0.1, 0.1], np.float32)
+                return fits[: max(len(need.texts), len(need.pictures))].reshape(len(need.texts), -1)
 
     @property
     def kinds(self) -> list[str]:
@@ -133,11 +138,43 @@ def test_the_other_roads(painter: Painter) -> None:
     walk(restyle(painter, source(), "noto", Wish(n=2)), take)
     assert take.kinds == ["Encode", "Write", "Decode"]
     take = Taker(painter)
-    assert walk(describe(painter, source(), "zh"), take).text == "a fox"
+    assert walk(describe(painter, source(), "zh", best_of=1), take).text == "a fox"
+    assert take.kinds == ["Encode", "Write"]
     assert take.needs[1].sampling.temperature == 0
     take = Taker(painter)
-    assert walk(vary(painter, source()), take).prompt == "a fox"
-    assert take.kinds == ["Encode", "Write", "Write", "Decode"]
+    assert walk(vary(painter, source()), take).prompt == "a bear"
+    assert take.kinds == ["Encode", "Write", "Judge", "Write", "Decode"]
+
+
+def test_of_drafts_in_another_style_the_nearest_is_kept(painter: Painter) -> None:
+    take = Taker(painter)
+    given = np.full((SIZE, SIZE, 4), DRAFTS + 2, np.uint8)
+    drawn = walk(restyle(painter, given, "noto", Wish(n=2)), take)
+    assert take.needs[1].n == 2 * DRAFTS
+    assert drawn.codes[:, 0].tolist() == [DRAFTS - 1, DRAFTS + 2], "each of its own drafts"
+    assert drawn.pixels[:, 0, 0, 0].tolist() == [DRAFTS - 1, DRAFTS + 2]
+    assert drawn.picture_tokens == 2 * DRAFTS * painter.tokens.per_picture
+    walk(restyle(painter, given, "noto", Wish(n=2, best_of=3)), take)
+    assert take.needs[4].n == 6
+    walk(restyle(painter, given, "noto", Wish(n=64)), take)
+    assert take.needs[7].n == 256, "as many as are allowed"
+
+
+def test_the_judge_chooses_among_the_likeliest_descriptions(painter: Painter) -> None:
+    take = Taker(painter)
+    found = walk(describe(painter, source()), take)
+    assert found.text == "a bear", "what says nothing is not chosen, however it is judged"
+    request = take.needs[1].request("id", "model")
+    assert (request.n, request.beams) == (DESCRIPTIONS, DESCRIPTIONS)
+    take = Taker(painter)
+    walk(describe(painter, source(), temperature=0.5, best_of=3), take)
+    request = take.needs[1].request("id", "model")
+    assert (request.n, request.beams, request.sampling.temperature) == (3, 1, 0.5)
+    alone = replace(painter, judges=False)
+    take = Taker(alone)
+    assert walk(describe(alone, source()), take).text == "a fox"
+    with pytest.raises(PictureError, match="best_of: found 2; painter has no judge"):
+        walk(describe(alone, source(), best_of=2), take)
 
 
 def test_a_half_written_picture_shows_its_whole_places(painter: Painter) -> None:
@@ -156,7 +193,7 @@ def test_a_half_written_picture_shows_its_whole_places(painter: Painter) -> None
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda p: restyle(p, source(), "noto", Wish(best_of=2)), "best_of: there are no words to judge by"),
+        (lambda p: describe(p, source(), best_of=0), "best_of: found 0"),
         (lambda p: restyle(p, source(), "oil"), "style: found 'oil'"),
         (lambda p: edit(p, source(), np.zeros((SIZE, SIZE), bool), "hat"), "mask: nothing is marked"),
         (lambda p: edit(p, source(), np.ones((SIZE, SIZE), bool), " "), "prompt: it is empty"),

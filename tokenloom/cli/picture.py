@@ -102,6 +102,15 @@ def restyle(
             help="The style: fluent, noto, twemoji or clipart; a diffusion model takes any words for it."
         ),
     ],
+    best_of: Annotated[
+        int | None,
+        typer.Option(
+            help="Draw so many drafts of each picture and keep the one nearest to the picture given; without "
+            "it 8.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
     strength: Strength = None,
     fit: Fit = "pad",
     *,
@@ -110,7 +119,7 @@ def restyle(
     """Draw a picture again in another style: `loom restyle in.png --style twemoji`."""
     from tokenloom.tasks.pictures_in import open_picture, read_picture
 
-    wish = how.wish(strength=strength)
+    wish = how.wish(best_of, strength)
     shape, spoken = how.shape, _check(how.lang, fit)
     diffuses = _diffuses(how.model)
     wish |= {**_own(how.model, shape, None if diffuses else style), "fit": fit}
@@ -128,6 +137,15 @@ def describe(
     temperature: Annotated[
         float, typer.Option(help="How freely words are chosen, 0 to 2; 0 always takes the likeliest.")
     ] = 0.0,
+    best_of: Annotated[
+        int | None,
+        typer.Option(
+            help="Write so many descriptions and let the judge choose; without it 8, or 1 above "
+            "temperature 0 and where the model has no judge.",
+            min=1,
+            show_default=False,
+        ),
+    ] = None,
     seed: Seed = None,
     model: Name = PAINTER,
     as_json: Annotated[bool, typer.Option("--json", help="Print text, language and seed as JSON.")] = False,
@@ -140,7 +158,7 @@ def describe(
     spoken = _check(lang, fit)
     source = read_picture(image)
     open_picture(source, str(image))
-    options: dict[str, Any] = {"fit": fit, "temperature": temperature, "seed": seed}
+    options: dict[str, Any] = {"fit": fit, "temperature": temperature, "seed": seed, "best_of": best_of}
     with _load(model, dtype, device) as loaded:
         found = loaded.describe(source, lang=spoken, **options)
     if as_json:

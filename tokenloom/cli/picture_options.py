@@ -116,7 +116,7 @@ class How:
     dtype: Dtype = "auto"
     device: Device = "auto"
 
-    def wish(self, best_of: int = 1, strength: float | None = None) -> dict[str, Any]:
+    def wish(self, best_of: int | None = None, strength: float | None = None) -> dict[str, Any]:
         """The keywords of api_pictures, checked before anything loads."""
         from tokenloom.tasks.picture_wish import Wish
 

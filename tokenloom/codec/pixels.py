@@ -60,3 +60,9 @@ def flatten(pictures: np.ndarray, ground: tuple[int, int, int] = WHITE) -> np.nd
     under = np.array(ground, np.float32) * (1 - alpha)
     found: np.ndarray = np.rint(colour * alpha + under).astype(np.uint8)
     return found
+
+
+def nearest(pictures: np.ndarray, one: np.ndarray) -> int:
+    """Which of pictures uint8 (N, H, W, 4) differs least from one (H, W, 4), by mean square over white."""
+    apart = flatten(pictures).astype(np.float32) - flatten(one[None])
+    return int((apart**2).mean((1, 2, 3)).argmin())

@@ -1,7 +1,8 @@
 """A picture model's drawing, editing, restyling and describing, many at a time: what the measures call.
 
-Not the road that one person's wish takes (tasks.pictures): here hundreds of prompts run together in one core,
-and no candidate is chosen, so that what is measured is the model. Every picture has a seed of its own.
+Not the road that one person's wish takes (tasks.pictures): here hundreds of prompts run together in one core.
+Of drawings no candidate is chosen, so that what is measured is the model; restyling and describing are
+measured with and without the choice that their tasks make. Every picture has a seed of its own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tokenloom.codec.pixels import nearest
 from tokenloom.engine.request import Request, Sampling
 from tokenloom.evals.ask import GREEDY, ModelFailed
 from tokenloom.tokens.image import Ask, PictureTokens, masked_codes
@@ -53,11 +55,16 @@ class Artist:
         asks = [self.tokens.draw(text, style) for text, style in zip(prompts, known, strict=True)]
         return self._pictures(asks, seeds)
 
-    def restyle(self, pictures: np.ndarray, styles: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
-        """The pictures (N, S, S, 4) uint8 in other styles."""
+    def restyle(
+        self, pictures: np.ndarray, styles: Sequence[str], seeds: Sequence[int], drafts: int = 1
+    ) -> np.ndarray:
+        """The pictures (N, S, S, 4) uint8 in other styles, of each the draft nearest to it."""
         codes = self.encode(pictures)
         asks = [self.tokens.restyle(row, style) for row, style in zip(codes, styles, strict=True)]
-        return self._pictures(asks, seeds)
+        every = [ask for ask in asks for _ in range(drafts)]
+        made = self._pictures(every, [seed * drafts + at for seed in seeds for at in range(drafts)])
+        groups = made.reshape(len(pictures), drafts, *made.shape[1:])
+        return np.stack([some[nearest(some, one)] for some, one in zip(groups, pictures, strict=True)])
 
     def edit(
         self, pictures: np.ndarray, masks: np.ndarray, words: Sequence[str], seeds: Sequence[int]
@@ -71,12 +78,12 @@ class Artist:
         ]
         return self._pictures(asks, seeds)
 
-    def describe(self, pictures: np.ndarray, langs: Sequence[Lang]) -> list[str]:
-        """The likeliest words for each picture."""
+    def describe(self, pictures: np.ndarray, langs: Sequence[Lang], likeliest: int = 1) -> list[list[str]]:
+        """The likeliest words for each picture, several of them best first."""
         codes = self.encode(pictures)
         asks = [self.tokens.describe(row, lang) for row, lang in zip(codes, langs, strict=True)]
-        answers = self._write(asks, range(len(asks)), 1.0, GREEDY)
-        return [self.tokens.tokenizer.decode(ids).strip() for ids in answers]
+        answers = self._write(asks, range(len(asks)), 1.0, GREEDY, likeliest)
+        return [[self.tokens.tokenizer.decode(ids).strip() for ids in some] for some in answers]
 
     def encode(self, pictures: np.ndarray) -> np.ndarray:
         """int64 (N, P)."""
@@ -89,14 +96,19 @@ class Artist:
 
     def _pictures(self, asks: Sequence[Ask], seeds: Sequence[int]) -> np.ndarray:
         answers = self._write(asks, seeds, self.guidance, self.sampling)
-        codes = np.stack([self.tokens.codes_of(ids) for ids in answers])
+        codes = np.stack([self.tokens.codes_of(ids) for (ids,) in answers])
         return np.concatenate([self.codec.decode(codes[at : at + ROWS]) for at in range(0, len(codes), ROWS)])
 
     def _write(
-        self, asks: Sequence[Ask], seeds: Sequence[int], guidance: float, sampling: Sampling
-    ) -> list[list[int]]:
-        """The ids of every answer. Raises ModelFailed."""
-        answers: list[list[int]] = [[] for _ in asks]
+        self,
+        asks: Sequence[Ask],
+        seeds: Sequence[int],
+        guidance: float,
+        sampling: Sampling,
+        likeliest: int = 1,
+    ) -> list[list[list[int]]]:
+        """The ids of every answer; of each ask one, or the likeliest ones. Raises ModelFailed."""
+        answers: list[list[list[int]]] = [[[] for _ in range(likeliest)] for _ in asks]
         waiting = iter(list(zip(asks, seeds, strict=True)))
         running: dict[str, int] = {}
         numbers, done = itertools.count(), 0
@@ -107,14 +119,15 @@ class Artist:
                     running[f"{id(answers)}-{at}"] = at
                     options = ask.options(guidance if ask.negative else 1.0)
                     name = f"{id(answers)}-{at}"
-                    self.core.add(Request(name, "evals", **options, seed=seed, sampling=sampling))
+                    request = Request(name, "evals", **options, seed=seed, sampling=sampling)
+                    self.core.add(request.replace(n=likeliest, beams=likeliest))
                 for delta in self.core.step():
                     if delta.request not in running:
                         continue
                     if delta.finish == "error":
                         raise ModelFailed(str(delta.error))
-                    answers[running[delta.request]] += delta.ids
-                    if delta.finish is not None:
+                    answers[running[delta.request]][delta.choice] += delta.ids
+                    if delta.finish is not None and delta.choice == likeliest - 1:
                         del running[delta.request]
                         done += 1
                         if self.bar is not None:

@@ -219,15 +219,17 @@ def _restyled(facts: Facts) -> str:
             f"nearer by {of}",
             _share(facts[f"nearer_by_{key}"]),
             _bound(facts[f"nearer_by_{key}"]["value"], RESTYLED_BOUND),
+            _share(facts["one_draft"][f"nearer_by_{key}"]),
         ]
         for of, key in (("pixels", "pixels"), ("the judge", "judge"))
     ]
     return (
         f"{facts['n']} pairs, into a style in which the emoji was never shown: is the result nearer to the "
-        "true "
-        f"picture than the source is? An unchanged picture scores 0. Mean distance by pixels: source "
-        f"{facts['rms']['source']:.1f}, result {facts['rms']['made']:.1f}.\n\n"
-        + _table(["", "share", "asked for"], rows)
+        f"true picture than the source is? Of {facts['drafts']} drafts the one nearest to the source is "
+        "taken, as the task does it. An unchanged picture scores 0. Mean distance by pixels: source "
+        f"{facts['rms']['source']:.1f}, result {facts['rms']['made']:.1f}, one draft "
+        f"{facts['one_draft']['rms']['made']:.1f}.\n\n"
+        + _table(["", "share", "asked for", "one draft"], rows)
     )
 
 
@@ -242,13 +244,18 @@ def _described(facts: Facts) -> str:
             _bound(part["right_among_20"]["value"], DESCRIBED_BOUND)
             if name == "held-out pairs"
             else "stated",
+            _share(part["likeliest"]["right_among_20"]),
+            f"{part['likeliest']['exact']:.1%}",
         ]
         for name, part in facts.items()
     ]
+    of = next(iter(facts.values()))["of"]
+    head = ["set", "right among 20", "exact", "empty", "pictures", "asked for"]
     return (
         "Whole emoji; what was written is nearest to its label among 20 by the judge's vectors of both "
-        "(chance 5 %); exact: letter for letter.\n\n"
-        + _table(["set", "right among 20", "exact", "empty", "pictures", "asked for"], rows)
+        f"(chance 5 %); exact: letter for letter. Of the {of} likeliest descriptions the judge chooses, as "
+        "the task does it; behind that the likeliest one.\n\n"
+        + _table([*head, "the likeliest right", "exact"], rows)
     )
 
 

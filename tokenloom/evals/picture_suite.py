@@ -23,6 +23,7 @@ from tokenloom.evals import picture_sets as sets
 from tokenloom.evals import picture_turned as turned
 from tokenloom.evals.interval import mean
 from tokenloom.evals.picture_features import AMONG
+from tokenloom.tokens.image import DESCRIPTIONS, DRAFTS
 
 Facts = dict[str, Any]
 Stage = Callable[[str], None]
@@ -32,8 +33,12 @@ class Draws(Protocol):
     """What is measured (evals.picture_artist.Artist)."""
 
     def draw(self, prompts: Sequence[str], styles: Sequence[str], seeds: Sequence[int]) -> np.ndarray: ...
-    def restyle(self, pictures: np.ndarray, styles: Sequence[str], seeds: Sequence[int]) -> np.ndarray: ...
-    def describe(self, pictures: np.ndarray, langs: Sequence[Lang]) -> Sequence[str]: ...
+    def restyle(
+        self, pictures: np.ndarray, styles: Sequence[str], seeds: Sequence[int], drafts: int = 1
+    ) -> np.ndarray: ...
+    def describe(
+        self, pictures: np.ndarray, langs: Sequence[Lang], likeliest: int = 1
+    ) -> Sequence[Sequence[str]]: ...
     def edit(
         self, pictures: np.ndarray, masks: np.ndarray, words: Sequence[str], seeds: Sequence[int]
     ) -> np.ndarray: ...
@@ -240,7 +245,8 @@ def _group(sprites: Sprites, scene: Scene) -> str:
 def _restyled(
     draws: Draws, codec: turned.Codes, judge: drawn_figures.Sees, sprites: Sprites, sizes: Sizes, seed: int
 ) -> tuple[Facts, Sheet]:
-    """Into the style in which a thing is held out, from a style in which it is not."""
+    """Into the style in which a thing is held out, from a style in which it is not: the nearest of several
+    drafts, as the task does it, and one draft."""
     found: list[tuple[Scene, Scene]] = []
     for true in sets.stickers(sprites, "pairs"):
         at = len(found) % len(TRAINED_STYLES)
@@ -253,32 +259,46 @@ def _restyled(
             break
     source, true_pictures = (np.stack([pair[i].pixels for pair in found]) for i in (0, 1))
     styles = [pair[1].record.style for pair in found]
-    made = draws.restyle(source, styles, range(seed * 1_000_000, seed * 1_000_000 + len(found)))
+    seeds = range(seed * 1_000_000, seed * 1_000_000 + len(found))
+    made = draws.restyle(source, styles, seeds, DRAFTS)
+    facts = {"drafts": DRAFTS, **turned.restyling(judge, source, made, true_pictures)}
+    single = draws.restyle(source, styles, seeds)
+    facts["one_draft"] = turned.restyling(judge, source, single, true_pictures)
     n = sizes.sheet
     captions = tuple(f"{s.record.things[0].en}: {s.record.style} to {t.record.style}" for s, t in found[:n])
     rows = (("source", source[:n]), ("restyled", made[:n]), ("real", true_pictures[:n]))
-    return turned.restyling(judge, source, made, true_pictures), Sheet(
-        "restyled", "Restyled into a held-out (emoji, style) pair", rows, captions
-    )
+    return facts, Sheet("restyled", "Restyled into a held-out (emoji, style) pair", rows, captions)
 
 
 def _described(
     draws: Draws, codec: turned.Codes, judge: drawn_figures.Sees, sprites: Sprites, sizes: Sizes, seed: int
 ) -> tuple[Facts, Sheet]:
-    """Real pictures of whole emoji, through the codec as all that the model sees."""
+    """Real pictures of whole emoji, through the codec as all that the model sees: the description that the
+    judge chooses of the likeliest, as the task does it, and the likeliest."""
     facts: Facts = {}
     shown: list[tuple[np.ndarray, tuple[str, ...]]] = []
     for name, which in (("held-out pairs", "pairs"), ("held-out emoji", "emoji"), ("seen", "train")):
         asked = sets.of_scenes(name, sets.stickers(sprites, which, sizes.described))
         labels = [_label(scene, lang) for scene, lang in zip(asked.scenes, asked.langs, strict=True)]
-        words = draws.describe(asked.pictures, asked.langs)
-        facts[name] = turned.describing(judge, labels, asked.keys, words)
+        words = _chosen(judge, asked.pictures, draws.describe(asked.pictures, asked.langs, DESCRIPTIONS))
+        facts[name] = {"of": DESCRIPTIONS, **turned.describing(judge, labels, asked.keys, words)}
+        likeliest = [some[0] for some in draws.describe(asked.pictures, asked.langs)]
+        facts[name]["likeliest"] = turned.describing(judge, labels, asked.keys, likeliest)
         half = sizes.sheet // 3
         captions = tuple(f"{a}: {b}" for a, b in zip(labels[:half], words[:half], strict=True))
         shown.append((asked.pictures[:half], captions))
     rows = (("asked, and what was said", np.concatenate([pictures for pictures, _ in shown])),)
     captions = tuple(text for _, texts in shown for text in texts)
     return facts, Sheet("described", "Described: held-out pairs, held-out emoji, seen", rows, captions)
+
+
+def _chosen(judge: drawn_figures.Sees, pictures: np.ndarray, words: Sequence[Sequence[str]]) -> list[str]:
+    """Of each picture's descriptions the one that the judge finds nearest to it."""
+    told = judge.texts([text or "?" for some in words for text in some]).reshape(
+        len(words), len(words[0]), -1
+    )
+    fits = (told * judge.pictures(pictures)[:, None]).sum(2)
+    return [some[at] for some, at in zip(words, fits.argmax(1), strict=True)]
 
 
 def _label(scene: Scene, lang: Lang) -> str:

@@ -121,7 +121,7 @@ class Pictured(Body):
         names = ("seed", "guidance", "temperature", "top_k", "top_p", "steps", "strength")
         return {
             "n": self.n or 1,
-            "best_of": self.best_of or 1,
+            "best_of": 1 if self.partial_images else self.best_of,
             "negative": self.negative_prompt or "",
             **{name: getattr(self, name) for name in names},
         }

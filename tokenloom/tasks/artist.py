@@ -147,7 +147,7 @@ def _check(artist: Artist, style: str | None, wish: Wish) -> None:
     """Refuses what only the other kind has."""
     if isinstance(artist, Diffuser):
         given = {"style": style, "temperature": wish.temperature, "top_k": wish.top_k, "top_p": wish.top_p}
-        given["best_of"] = wish.best_of if wish.best_of > 1 else None
+        given["best_of"] = wish.best_of if wish.candidates() > 1 else None
         why = "is a diffusion model and has none: say it in the prompt, or leave it out"
     else:
         given = {

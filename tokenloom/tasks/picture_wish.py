@@ -27,8 +27,9 @@ class Wish:
     n: int = 1
     seed: int | None = None
     """The same seed gives the same pictures; None draws one."""
-    best_of: int = 1
-    """The judge chooses each picture out of so many."""
+    best_of: int | None = None
+    """Each picture is chosen out of so many: of words by the judge, of a picture in another style by what is
+    left of it. None: DRAFTS of the latter, else 1."""
     guidance: float | None = None
     """How strongly the words hold; 1 = no more than the model learned."""
     temperature: float | None = None
@@ -44,7 +45,8 @@ class Wish:
 
     def __post_init__(self) -> None:
         check_whole("n", self.n, 1, MAX_N)
-        check_whole("best_of", self.best_of, 1, MAX_CANDIDATES // self.n)
+        if self.best_of is not None:
+            check_whole("best_of", self.best_of, 1, MAX_CANDIDATES // self.n)
         check_number("guidance", self.guidance, 0.0, MAX_GUIDANCE)
         check_number("temperature", self.temperature, 0.0, 2.0)
         check_number("top_p", self.top_p, 0.0, 1.0)
@@ -59,6 +61,10 @@ class Wish:
             raise PictureError("strength: found 0; allowed: above 0, to 1")
         if self.seed is not None:
             check_whole("seed", self.seed, -SEEDS, SEEDS - 1)
+
+    def candidates(self, usual: int = 1) -> int:
+        """How many are drawn of each picture; usual: where it is not said."""
+        return min(usual, MAX_CANDIDATES // self.n) if self.best_of is None else self.best_of
 
     def drawn_seed(self) -> int:
         return secrets.randbits(31) if self.seed is None else self.seed % (2 * SEEDS)

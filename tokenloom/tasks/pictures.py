@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from tokenloom.codec.pixels import nearest
 from tokenloom.data.captions import split_style, usual
 from tokenloom.data.picture_words import UNSEEN_STYLE
 from tokenloom.engine.diffusion import Paint
@@ -25,7 +26,16 @@ from tokenloom.engine.request import Request, Sampling
 from tokenloom.hub.card import CODEC, JUDGE, has_codec
 from tokenloom.hub.sampling import recommended
 from tokenloom.tasks.picture_wish import PictureError, Wish, check_number, check_style, check_whole
-from tokenloom.tokens.image import LANGUAGES, STYLES, Ask, PictureTokens, codec_shape, masked_codes
+from tokenloom.tokens.image import (
+    DESCRIPTIONS,
+    DRAFTS,
+    LANGUAGES,
+    STYLES,
+    Ask,
+    PictureTokens,
+    codec_shape,
+    masked_codes,
+)
 from tokenloom.weights.tokenizer_files import json_object
 
 GUIDANCE = 2.5
@@ -87,10 +97,14 @@ class Write:
     sampling: Sampling
     picture: bool
     """The ids are codes of a picture; else words."""
+    likeliest: bool = False
+    """Not drawn: the n likeliest answers."""
 
     def request(self, id: str, model: str) -> Request:
         """The engine's request."""
         options = self.ask.options(self.guidance)
+        if self.likeliest and self.n > 1:
+            return Request(id, model, **options, n=self.n, beams=self.n)
         return Request(id, model, **options, n=self.n, seed=self.seed, sampling=self.sampling)
 
 
@@ -181,14 +195,17 @@ def edit(
 
 
 def restyle(painter: Painter, source: np.ndarray, style: str, wish: Wish = Wish()) -> Road[Drawn]:
-    """The picture `source` uint8 (S, S, 4) in another style."""
+    """The picture `source` uint8 (S, S, 4) in another style: of several drafts the one nearest to it."""
     if check_style(style) is None:
         raise PictureError(f"style: missing; allowed: {', '.join(STYLES)}")
-    if wish.best_of > 1:
-        raise PictureError("best_of: there are no words to judge by; allowed: 1 where the style changes")
     codes = yield Encode(source[None])
     ask = _asked(lambda: painter.tokens.restyle(codes[0], style))
-    return (yield from _pictures(painter, ask, "", wish))
+    drafts = wish.candidates(DRAFTS)
+    drawn = yield from _drawn(painter, ask, "", wish, drafts)
+    chosen = [
+        at + nearest(drawn.pixels[at : at + drafts], source) for at in range(0, len(drawn.pixels), drafts)
+    ]
+    return dataclasses.replace(drawn, pixels=drawn.pixels[chosen], codes=drawn.codes[chosen])
 
 
 def vary(painter: Painter, source: np.ndarray, style: str | None = None, wish: Wish = Wish()) -> Road[Drawn]:
@@ -204,10 +221,13 @@ def describe(
     seed: int | None = None,
     temperature: float = 0.0,
     max_tokens: int | None = None,
+    best_of: int | None = None,
 ) -> Road[Described]:
     """What the picture `source` uint8 (S, S, 4) shows, in "en" or "zh".
 
-    temperature: 0 takes the likeliest words. max_tokens: of the description at most.
+    best_of: so many descriptions are written, the likeliest ones where the temperature is 0, and the judge
+    chooses the one that fits the picture best; None: DESCRIPTIONS where there is a judge and the temperature
+    is 0, else 1. max_tokens: of the description at most.
     """
     if lang not in LANGUAGES:
         raise PictureError(f"lang: found {lang!r}; allowed: {', '.join(LANGUAGES)}")
@@ -217,34 +237,54 @@ def describe(
     if max_tokens is not None:
         check_whole("max_tokens", max_tokens, 1, 2**31)
         ask = dataclasses.replace(ask, max_tokens=min(max_tokens, ask.max_tokens))
-    drawn = Wish(seed=seed).drawn_seed()
-    ids = (yield Write(ask, 1, drawn, 1.0, Sampling(temperature=temperature), picture=False))[0]
-    text = painter.tokens.tokenizer.decode(ids).strip()
-    finish = "length" if len(ids) >= ask.max_tokens else "stop"
-    return Described(text, drawn, finish, len(ask.ids), len(ids))
+    wish = Wish(seed=seed, best_of=best_of)
+    count = wish.candidates(DESCRIPTIONS if painter.judges and temperature == 0 else 1)
+    _check_judge(painter, count)
+    drawn = wish.drawn_seed()
+    sampling = Sampling(temperature=temperature)
+    written = yield Write(ask, count, drawn, 1.0, sampling, picture=False, likeliest=temperature == 0)
+    texts = [painter.tokens.tokenizer.decode(ids).strip() for ids in written]
+    at = 0
+    if count > 1:
+        fits = (yield Judge(tuple(text or "?" for text in texts), source[None]))[:, 0]
+        at = int(np.where([bool(text) for text in texts], fits, -np.inf).argmax())
+    finish = "length" if len(written[at]) >= ask.max_tokens else "stop"
+    return Described(texts[at], drawn, finish, len(ask.ids), len(written[at]))
 
 
 def _pictures(painter: Painter, ask: Ask, text: str, wish: Wish) -> Road[Drawn]:
-    """n pictures of what is asked, each the best of its candidates."""
-    if wish.best_of > 1 and not painter.judges:
-        raise PictureError(
-            f"best_of: found {wish.best_of}; {painter.name} has no judge, so only 1 is allowed"
-        )
-    seed, count = wish.drawn_seed(), wish.n * wish.best_of
+    """n pictures of what is asked, each the best of its candidates, best first."""
+    count = wish.candidates()
+    _check_judge(painter, count)
+    drawn = yield from _drawn(painter, ask, text, wish, count)
+    if count == 1:
+        return drawn
+    judged = (yield Judge((text,), drawn.pixels))[0].reshape(wish.n, count)
+    best = judged.argmax(1) + np.arange(wish.n) * count
+    chosen = sorted(best.tolist(), key=lambda at: -judged.flat[at])
+    return dataclasses.replace(
+        drawn,
+        pixels=drawn.pixels[chosen],
+        codes=drawn.codes[chosen],
+        scores=tuple(float(judged.flat[at]) for at in chosen),
+    )
+
+
+def _check_judge(painter: Painter, count: int) -> None:
+    if count > 1 and not painter.judges:
+        raise PictureError(f"best_of: found {count}; {painter.name} has no judge, so only 1 is allowed")
+
+
+def _drawn(painter: Painter, ask: Ask, text: str, wish: Wish, candidates: int) -> Road[Drawn]:
+    """All candidates of n pictures, those of one picture side by side."""
+    seed, count = wish.drawn_seed(), wish.n * candidates
     guidance = _guidance(painter, wish)
     if ask.ids == ask.negative:
         guidance = 1.0
     written = yield Write(ask, count, seed, guidance, _sampling(painter, wish), picture=True)
     codes = np.stack([painter.tokens.codes_of(ids) for ids in written])
     pixels = yield Decode(codes)
-    scores: tuple[float, ...] = ()
-    if wish.best_of > 1:
-        judged = (yield Judge((text,), pixels))[0].reshape(wish.n, wish.best_of)
-        best = judged.argmax(1) + np.arange(wish.n) * wish.best_of
-        chosen = sorted(best.tolist(), key=lambda at: -judged.flat[at])
-        codes, pixels = codes[chosen], pixels[chosen]
-        scores = tuple(float(judged.flat[at]) for at in chosen)
-    return Drawn(pixels, codes, seed, scores, text, len(ask.ids), sum(len(ids) for ids in written))
+    return Drawn(pixels, codes, seed, (), text, len(ask.ids), sum(len(ids) for ids in written))
 
 
 def _understood(prompt: str, style: str | None, shown: str) -> tuple[str, str | None]:

@@ -50,6 +50,10 @@ PICTURE_MARKS = (
 """The control tokens of the layouts, in the order of their ids; <|image|> and <|/image|> come after them."""
 WORDS = 64
 """Tokens of a description at most, unless told."""
+DESCRIPTIONS = 8
+"""The likeliest ones are written, and the judge chooses, unless told."""
+DRAFTS = 8
+"""Of a picture in another style, of which the one nearest to the picture is taken, unless told."""
 
 
 @dataclass(frozen=True)

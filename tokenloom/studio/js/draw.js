@@ -233,7 +233,7 @@ function end({ id, run, mask }, part) {
 async function draw(work) {
   const { id, run, pictures } = work;
   // Where candidates are compared none is under way that can be shown.
-  const compared = Number(work.asked.best_of ?? 1) > 1;
+  const compared = work.asked.best_of === undefined ? work.mode === "restyle" : Number(work.asked.best_of) > 1;
   const early = compared ? {} : { partial_images: partials(pictures.length) };
   const [path, body] = request(work, { label: "both", stream: true, ...early });
   let seed;
