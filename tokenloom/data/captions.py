@@ -25,6 +25,14 @@ def caption(record: Record, lang: Lang, rng: Random) -> str:
     return _english(record, rng) if lang == "en" else _chinese(record, rng)
 
 
+def description(record: Record, lang: Lang, rng: Random) -> str:
+    """What is answered when it is asked what a record shows: a caption, but of one thing alone just its name,
+    for that it is a picture or a sticker is no news."""
+    if record.kind == "sticker":
+        return phrase(record.things[0], lang, rng)
+    return caption(record, lang, rng)
+
+
 def phrase(thing: Thing, lang: Lang, rng: Random, *, own: float = 0.4) -> str:
     """A thing with its count, size and colour: "two small red apples", "两个红色的小苹果".
 

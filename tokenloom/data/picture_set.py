@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tokenloom.data.captions import caption
+from tokenloom.data.captions import caption, description
 from tokenloom.data.manifest import MANIFEST, BadShards, read_manifest, sha256_of
 from tokenloom.data.picture_splits import checked
 from tokenloom.data.picture_words import LANGS, Lang
@@ -147,7 +147,7 @@ def _draw(sprites: Sprites, scene: Scene, lang: Lang, rng: Random) -> Draft:
 
 
 def _describe(sprites: Sprites, scene: Scene, lang: Lang, rng: Random) -> Draft:
-    return Draft(DESCRIBE, (scene.pixels,), lang, caption(scene.record, lang, rng))
+    return Draft(DESCRIBE, (scene.pixels,), lang, description(scene.record, lang, rng))
 
 
 def _edit(sprites: Sprites, scene: Scene, lang: Lang, rng: Random) -> Draft | None:
