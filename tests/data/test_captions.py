@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from drawn_sprites import drawn_sprites
 
-from tokenloom.data.captions import article, caption, phrase, split_style, styled, usual
+from tokenloom.data.captions import article, caption, description, phrase, split_style, styled, usual
 from tokenloom.data.layouts import choose
 from tokenloom.data.picture_record import Ground, Record, Slot, Thing
 from tokenloom.data.picture_words import COLOURS, LANGS, noun_of, nouns, word, words
@@ -91,6 +91,16 @@ def test_captions_are_short_and_several(sprites: Sprites) -> None:
     assert sum(len(text.split()) for text in texts) / len(texts) < 10
     record = choose(sprites, 2, 1, kind="pair")
     assert len(all_of(record, "en")) >= 2
+
+
+def test_a_description_of_one_thing_alone_is_its_name() -> None:
+    alone = Record("sticker", "noto", (thing(FOX),), Ground("none"))
+    fox = {lang: {description(alone, lang, Random(seed)) for seed in range(40)} for lang in LANGS}
+    assert fox == {"en": {"a fox"}, "zh": {"一只狐狸"}}
+    other = replace(alone, things=(thing("1f9ff"),))
+    assert {description(other, "en", Random(seed)) for seed in range(40)} == {"a label"}
+    scene = Record("one", "noto", (thing(FOX, place="left"),), Ground("plain", ((0, 0, 255),), "blue"))
+    assert {description(scene, "en", Random(seed)) for seed in range(300)} == all_of(scene, "en")
 
 
 def test_an_unknown_thing_is_called_by_its_label() -> None:
