@@ -106,7 +106,7 @@ def restyle(
         int | None,
         typer.Option(
             help="Draw so many drafts of each picture and keep the one nearest to the picture given; without "
-            "it 8.",
+            "it 16.",
             min=1,
             show_default=False,
         ),

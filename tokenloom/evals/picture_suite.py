@@ -23,7 +23,7 @@ from tokenloom.evals import picture_sets as sets
 from tokenloom.evals import picture_turned as turned
 from tokenloom.evals.interval import mean
 from tokenloom.evals.picture_features import AMONG
-from tokenloom.tokens.image import DESCRIPTIONS, DRAFTS
+from tokenloom.tokens.image import DESCRIPTIONS, DRAFTS, LATER
 
 Facts = dict[str, Any]
 Stage = Callable[[str], None]
@@ -293,11 +293,10 @@ def _described(
 
 
 def _chosen(judge: drawn_figures.Sees, pictures: np.ndarray, words: Sequence[Sequence[str]]) -> list[str]:
-    """Of each picture's descriptions the one that the judge finds nearest to it."""
-    told = judge.texts([text or "?" for some in words for text in some]).reshape(
-        len(words), len(words[0]), -1
-    )
-    fits = (told * judge.pictures(pictures)[:, None]).sum(2)
+    """Of each picture's descriptions, likeliest first, the one that the judge finds nearest to it."""
+    told = judge.texts([text or "?" for some in words for text in some])
+    fits = (told.reshape(len(words), len(words[0]), -1) * judge.pictures(pictures)[:, None]).sum(2)
+    fits = fits - LATER * np.arange(len(words[0]))
     return [some[at] for some, at in zip(words, fits.argmax(1), strict=True)]
 
 

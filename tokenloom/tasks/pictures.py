@@ -30,6 +30,7 @@ from tokenloom.tokens.image import (
     DESCRIPTIONS,
     DRAFTS,
     LANGUAGES,
+    LATER,
     STYLES,
     Ask,
     PictureTokens,
@@ -195,12 +196,16 @@ def edit(
 
 
 def restyle(painter: Painter, source: np.ndarray, style: str, wish: Wish = Wish()) -> Road[Drawn]:
-    """The picture `source` uint8 (S, S, 4) in another style: of several drafts the one nearest to it."""
+    """The picture `source` uint8 (S, S, 4) in another style: of several drafts the one nearest to it.
+
+    Without guidance unless told: the source is before the model anyhow, and twice the drafts are worth more.
+    """
     if check_style(style) is None:
         raise PictureError(f"style: missing; allowed: {', '.join(STYLES)}")
     codes = yield Encode(source[None])
     ask = _asked(lambda: painter.tokens.restyle(codes[0], style))
     drafts = wish.candidates(DRAFTS)
+    wish = dataclasses.replace(wish, guidance=1.0 if wish.guidance is None else wish.guidance)
     drawn = yield from _drawn(painter, ask, "", wish, drafts)
     chosen = [
         at + nearest(drawn.pixels[at : at + drafts], source) for at in range(0, len(drawn.pixels), drafts)
@@ -247,6 +252,7 @@ def describe(
     at = 0
     if count > 1:
         fits = (yield Judge(tuple(text or "?" for text in texts), source[None]))[:, 0]
+        fits = fits - (LATER * np.arange(count) if temperature == 0 else 0)
         at = int(np.where([bool(text) for text in texts], fits, -np.inf).argmax())
     finish = "length" if len(written[at]) >= ask.max_tokens else "stop"
     return Described(texts[at], drawn, finish, len(ask.ids), len(written[at]))

@@ -52,7 +52,9 @@ WORDS = 64
 """Tokens of a description at most, unless told."""
 DESCRIPTIONS = 8
 """The likeliest ones are written, and the judge chooses, unless told."""
-DRAFTS = 8
+LATER = 0.02
+"""By so much more a description has to fit than the one that is next likelier."""
+DRAFTS = 16
 """Of a picture in another style, of which the one nearest to the picture is taken, unless told."""
 
 
