@@ -18,7 +18,7 @@ from typer.main import get_command
 
 from tokenloom import cli
 from tokenloom.cli.picture_options import How
-from tokenloom.tokens.image import DESCRIPTIONS, DRAFTS
+from tokenloom.tokens.image import DESCRIPTIONS, DRAFTS, MAX_DESCRIPTIONS
 from tokenloom.trust import verify
 
 
@@ -175,8 +175,9 @@ def test_what_the_commands_share_is_said_once() -> None:
         assert told[0][field.name] == told[1][field.name] == told[2][field.name], field.name
     assert told[0]["best_of"] == told[1]["best_of"]
     assert f"without it {DRAFTS}." in told[2]["best_of"][1]
-    described = {one.name: one.help for one in group.commands["describe"].params}  # type: ignore[attr-defined]
-    assert f"without it {DESCRIPTIONS}," in described["best_of"]
+    described = {one.name: one for one in group.commands["describe"].params}  # type: ignore[attr-defined]
+    assert f"without it {DESCRIPTIONS}," in described["best_of"].help
+    assert described["best_of"].max == MAX_DESCRIPTIONS
     assert {"strength", "fit"} <= told[1].keys() & told[2].keys()
     assert not {"strength", "fit", "how"} & told[0].keys()
 

@@ -194,6 +194,10 @@ def test_a_half_written_picture_shows_its_whole_places(painter: Painter) -> None
     ("make", "words"),
     [
         (lambda p: describe(p, source(), best_of=0), "best_of: found 0"),
+        (
+            lambda p: describe(p, source(), best_of=17),
+            "best_of: found 17; allowed: a whole number from 1 to 16",
+        ),
         (lambda p: restyle(p, source(), "oil"), "style: found 'oil'"),
         (lambda p: edit(p, source(), np.zeros((SIZE, SIZE), bool), "hat"), "mask: nothing is marked"),
         (lambda p: edit(p, source(), np.ones((SIZE, SIZE), bool), " "), "prompt: it is empty"),

@@ -143,6 +143,7 @@ def describe(
             help="Write so many descriptions and let the judge choose; without it 8, or 1 above "
             "temperature 0 and where the model has no judge.",
             min=1,
+            max=16,
             show_default=False,
         ),
     ] = None,

@@ -31,6 +31,7 @@ from tokenloom.tokens.image import (
     DRAFTS,
     LANGUAGES,
     LATER,
+    MAX_DESCRIPTIONS,
     STYLES,
     Ask,
     PictureTokens,
@@ -242,6 +243,8 @@ def describe(
     if max_tokens is not None:
         check_whole("max_tokens", max_tokens, 1, 2**31)
         ask = dataclasses.replace(ask, max_tokens=min(max_tokens, ask.max_tokens))
+    if best_of is not None:
+        check_whole("best_of", best_of, 1, MAX_DESCRIPTIONS)
     wish = Wish(seed=seed, best_of=best_of)
     count = wish.candidates(DESCRIPTIONS if painter.judges and temperature == 0 else 1)
     _check_judge(painter, count)

@@ -52,6 +52,8 @@ WORDS = 64
 """Tokens of a description at most, unless told."""
 DESCRIPTIONS = 8
 """The likeliest ones are written, and the judge chooses, unless told."""
+MAX_DESCRIPTIONS = 16
+"""As many rows as an engine has unless told: they are searched side by side."""
 LATER = 0.02
 """By so much more a description has to fit than the one that is next likelier."""
 DRAFTS = 16
