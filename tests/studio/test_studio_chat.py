@@ -107,7 +107,7 @@ def test_settings_go_over_the_wire_exactly(wire: Wire, look: Look) -> None:
         drawer.get_by_label(name, exact=True).fill(value)
     eyes.page.keyboard.press("Escape")
     expect(drawer).to_be_hidden()
-    eyes.page.get_by_label("Model").select_option("other-model")
+    eyes.page.get_by_role("combobox", name="Model").select_option("other-model")
     eyes.ask("Hi")
     expect(eyes.answer()).to_contain_text("You said: Hi")
     expect(eyes.answer()).to_contain_text("other-model")
