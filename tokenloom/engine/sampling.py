@@ -90,13 +90,9 @@ def _choose_together(
     crowd: Sequence[int], logits: Sequence[np.ndarray], rows: Sequence[RowState]
 ) -> dict[int, Chosen]:
     """`_choose` of plain rows that share columns and sampling: the same ids, in fewer calls."""
-    ids, asked = rows[crowd[0]].columns, rows[crowd[0]].sampling
-    scores = np.stack([logits[at] for at in crowd])
-    if ids is not None and not (ids[1:] > ids[:-1]).all():
-        order = np.argsort(ids)
-        ids, scores = ids[order], scores[:, order]
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        scaled = scores if asked.temperature == 1.0 else scores / np.float32(asked.temperature)
+    asked = rows[crowd[0]].sampling
+    ids, scores = _ascending(rows[crowd[0]].columns, np.stack([logits[at] for at in crowd]))
+    scaled = _scaled(scores, asked.temperature)
     best = scaled.max(axis=1, keepdims=True)
     if not np.isfinite(best).all():
         return {at: _choose(logits[at], rows[at]) for at in crowd}
@@ -108,10 +104,7 @@ def _choose_together(
 
 
 def _choose(logits: np.ndarray, row: RowState) -> Chosen:
-    ids = row.columns
-    if ids is not None and not (ids[1:] > ids[:-1]).all():
-        order = np.argsort(ids)
-        ids, logits = ids[order], logits[order]
+    ids, logits = _ascending(row.columns, logits)
     if row.forced >= 0:
         return Chosen(row.forced, _logprob(logits, ids, row.forced, row.logprobs))
     scores = penalise(logits, row, ids)
@@ -123,6 +116,20 @@ def _choose(logits: np.ndarray, row: RowState) -> Chosen:
         at = drawn if kept is None else int(kept[drawn])
     id = at if ids is None else int(ids[at])
     return Chosen(id, _logprob(logits, ids, id, row.logprobs))
+
+
+def _ascending(ids: np.ndarray | None, logits: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+    """The ids (C,) of columns in ascending order, and the logits (.., C) in theirs."""
+    if ids is None or (ids[1:] > ids[:-1]).all():
+        return ids, logits
+    order = np.argsort(ids)
+    return ids[order], logits[..., order]
+
+
+def _scaled(scores: np.ndarray, temperature: float) -> np.ndarray:
+    """Scores over a temperature above 0; they are infinite where it is too small for float32."""
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        return scores if temperature == 1.0 else np.asarray(scores / np.float32(temperature))
 
 
 # Penalties
@@ -183,8 +190,7 @@ def distribution(scores: np.ndarray, asked: Sampling) -> tuple[np.ndarray | None
     Answers the columns that stay, ascending (None = all), and their weights, float32, the best one's is 1.
     """
     kept: np.ndarray | None = None
-    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        scaled = scores if asked.temperature == 1.0 else scores / np.float32(asked.temperature)
+    scaled = _scaled(scores, asked.temperature)
     best = scaled.max()
     if not np.isfinite(best):
         # The temperature is too small for float32: what remains is the best and its equals.
