@@ -23,7 +23,7 @@ from tokenloom.evals import picture_sets as sets
 from tokenloom.evals import picture_turned as turned
 from tokenloom.evals.interval import mean
 from tokenloom.evals.picture_features import AMONG
-from tokenloom.tokens.image import DESCRIPTIONS, DRAFTS, LATER
+from tokenloom.tokens.image import DESCRIPTIONS, DRAFTS, best_described
 
 Facts = dict[str, Any]
 Stage = Callable[[str], None]
@@ -296,8 +296,7 @@ def _chosen(judge: drawn_figures.Sees, pictures: np.ndarray, words: Sequence[Seq
     """Of each picture's descriptions, likeliest first, the one that the judge finds nearest to it."""
     told = judge.texts([text or "?" for some in words for text in some])
     fits = (told.reshape(len(words), len(words[0]), -1) * judge.pictures(pictures)[:, None]).sum(2)
-    fits = fits - LATER * np.arange(len(words[0]))
-    return [some[at] for some, at in zip(words, fits.argmax(1), strict=True)]
+    return [some[best_described(some, fit)] for some, fit in zip(words, fits, strict=True)]
 
 
 def _label(scene: Scene, lang: Lang) -> str:

@@ -30,11 +30,11 @@ from tokenloom.tokens.image import (
     DESCRIPTIONS,
     DRAFTS,
     LANGUAGES,
-    LATER,
     MAX_DESCRIPTIONS,
     STYLES,
     Ask,
     PictureTokens,
+    best_described,
     codec_shape,
     masked_codes,
 )
@@ -255,8 +255,7 @@ def describe(
     at = 0
     if count > 1:
         fits = (yield Judge(tuple(text or "?" for text in texts), source[None]))[:, 0]
-        fits = fits - (LATER * np.arange(count) if temperature == 0 else 0)
-        at = int(np.where([bool(text) for text in texts], fits, -np.inf).argmax())
+        at = best_described(texts, fits, ranked=temperature == 0)
     finish = "length" if len(written[at]) >= ask.max_tokens else "stop"
     return Described(texts[at], drawn, finish, len(ask.ids), len(written[at]))
 

@@ -60,6 +60,13 @@ DRAFTS = 16
 """Of a picture in another style, of which the one nearest to the picture is taken, unless told."""
 
 
+def best_described(texts: Sequence[str], fits: np.ndarray, ranked: bool = True) -> int:
+    """Which of several descriptions is taken, by how well a judge finds that each fits the picture (N,); one
+    that says nothing is not. ranked: they stand likeliest first."""
+    later = LATER * np.arange(len(texts)) if ranked else 0.0
+    return int(np.where([bool(text) for text in texts], fits - later, -np.inf).argmax())
+
+
 @dataclass(frozen=True)
 class Ask:
     """What the engine is asked: `Request(id=..., model=..., **ask.options(guidance))`."""
