@@ -134,13 +134,14 @@ class Choice:
             seqs.append(Seq([*request.negative, *self.output], most, request.adapter, row.reuse))
         self.group = Group(tuple(seqs), request.priority, arrival)
         plain = not (request.negative or request.forced)
-        self._lookup = Lookup(row.ids) if speculate and plain and self.limit > 1 else None
+        self._lookup = Lookup() if speculate and plain and self.limit > 1 else None
 
     # Before the step
 
     def look_ahead(self, most: int) -> None:
         """Drafts at most this many ids for the row that decodes next."""
-        if self._lookup is not None:
+        if self._lookup is not None and most > 0:
+            self._lookup.extend(self.group.seqs[0].ids[len(self._lookup.ids) :])
             self._draft = self._lookup.draft(min(most, self.limit - len(self.output) - 1))
 
     def row(self, chunk: Chunk) -> Row:
@@ -227,8 +228,6 @@ class Choice:
     def confirm(self, new: Sequence[int]) -> bool:
         """Whether the ids just fed are the draft's next one, so that the logits after it are there: then they
         are taken, else the rest of the draft is dropped. RowError if they are not numbers."""
-        if self._lookup is not None:
-            self._lookup.extend(new)
         if not self._draft or list(new) != self._draft[:1]:
             self._draft = []
             return False

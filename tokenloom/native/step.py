@@ -164,7 +164,7 @@ class NativeStep:
     def _hold(self, array: np.ndarray) -> int:
         array = np.ascontiguousarray(array)
         self._keep.append(array)
-        return int(array.ctypes.data)
+        return _address(array)
 
     def _vector(self, vectors: Mapping[str, np.ndarray], name: str, size: int) -> int:
         value = vectors[name]
@@ -193,48 +193,49 @@ class NativeStep:
 
     def run(self, rows: Sequence[Row]) -> list[np.ndarray | None]:
         """See tokenloom.step.Step. The interpreter's lock is released meanwhile."""
-        keep: list[np.ndarray] = []
-        answers = self._answers(rows)
+        answers, places = self._answers(rows)
+        ids = np.array([id for row in rows for id in row.ids], np.int32)
+        at = _address(ids)
+        ranges = {row.allowed: np.array(row.allowed or (), np.int32) for row in rows}
+        heads = {allowed: None if allowed is None else _address(array) for allowed, array in ranges.items()}
         wire = (CRow * len(rows))()
-        for i, (row, answer) in enumerate(zip(rows, answers, strict=True)):
-            ids = np.ascontiguousarray(row.ids, np.int32)
-            ranges = (
-                None if row.allowed is None else np.ascontiguousarray(row.allowed, np.int32).reshape(-1, 2)
-            )
-            keep += [ids] if ranges is None else [ids, ranges]
+        for i, (row, place) in enumerate(zip(rows, places, strict=True)):
             wire[i] = CRow(
                 row.slot,
                 row.start,
-                len(ids),
+                len(row.ids),
                 row.want,
                 self._number(row.adapter),
-                ids.ctypes.data,
-                None if ranges is None else ranges.ctypes.data,
-                0 if ranges is None else len(ranges),
-                None if answer is None else answer.ctypes.data,
+                at,
+                heads[row.allowed],
+                len(row.allowed or ()),
+                place,
             )
+            at += ids.itemsize * len(row.ids)
         error = c.create_string_buffer(300)
         if self._library.loom_step(self._model, wire, len(rows), error, len(error)):
             raise ValueError(f"native step: {error.value.decode()}")
         return answers
 
-    def _answers(self, rows: Sequence[Row]) -> list[np.ndarray | None]:
-        """Room for the logits; what rows ask of the same columns adjoins, so that it is one product."""
+    def _answers(self, rows: Sequence[Row]) -> tuple[list[np.ndarray | None], list[int | None]]:
+        """Room for each row's logits, and its address; what is asked of the same columns adjoins, so that it
+        is one product."""
         wanted: dict[tuple[Range, ...] | None, int] = {}
         for row in rows:
             wanted[row.allowed] = wanted.get(row.allowed, 0) + row.want
-        room = {
-            allowed: np.empty(
-                (n, self.vocab_size if allowed is None else sum(b - a for a, b in allowed)), np.float32
-            )
-            for allowed, n in wanted.items()
-        }
+        room: dict[tuple[Range, ...] | None, tuple[np.ndarray, int]] = {}
+        for allowed, n in wanted.items():
+            columns = self.vocab_size if allowed is None else sum(b - a for a, b in allowed)
+            whole = np.empty((n, columns), np.float32)
+            room[allowed] = whole, _address(whole)
         out: list[np.ndarray | None] = []
+        places: list[int | None] = []
         for row in rows:
-            left = room[row.allowed]
+            left, at = room[row.allowed]
             out.append(left[: row.want] if row.want else None)
-            room[row.allowed] = left[row.want :]
-        return out
+            places.append(at if row.want else None)
+            room[row.allowed] = left[row.want :], at + row.want * left.strides[0]
+        return out, places
 
     def copy(self, source: int, target: int, length: int) -> None:
         """See tokenloom.step.Step."""
@@ -318,6 +319,10 @@ class NativeStep:
         """Rows of q or k from the Hub's order (halves) to the file's (pairs side by side)."""
         width = rows.shape[0] // heads
         return rows.reshape(heads, 2, width // 2, -1).swapaxes(1, 2).reshape(rows.shape)
+
+
+def _address(array: np.ndarray) -> int:
+    return int(array.ctypes.data)
 
 
 def slots_bytes(config: ModelConfig, n_slots: int, context: int) -> int:
