@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["BadCodec", "Codec", "open_codec", "save_codec"]
 
 MODEL_TYPE = "image_codec"
-CHUNK = 4
-"""Pictures computed at a time, always so many: a picture's codes do not depend on its company."""
+MOST = 16
+"""Pictures computed at a time."""
+LEAST = 2
+"""So many are always computed: PyTorch goes another way for one alone, whose last digits differ."""
 
 
 def save_codec(
@@ -73,10 +75,10 @@ class Codec:
         checked(pictures, self.size)
         found = np.empty((len(pictures), self.per_picture), np.int64)
         with torch.inference_mode():
-            for i in range(0, len(pictures), CHUNK):
-                x = to_tensor(_filled(pictures[i : i + CHUNK])).to(self._device)
+            for i in range(0, len(pictures), MOST):
+                x = to_tensor(_filled(pictures[i : i + MOST])).to(self._device)
                 codes = self.model.encode_images(x).codes.flatten(1).cpu().numpy()
-                found[i : i + CHUNK] = codes[: len(found) - i]
+                found[i : i + MOST] = codes[: len(found) - i]
         return found
 
     def decode(self, codes: np.ndarray) -> np.ndarray:
@@ -91,10 +93,10 @@ class Codec:
         shape = (-1, side, side) if self.depth == 1 else (-1, side, side, self.depth)
         found = np.empty((len(codes), self.size, self.size, 4), np.uint8)
         with torch.inference_mode():
-            for i in range(0, len(codes), CHUNK):
-                some = torch.from_numpy(_filled(codes[i : i + CHUNK])).long().to(self._device)
+            for i in range(0, len(codes), MOST):
+                some = torch.from_numpy(_filled(codes[i : i + MOST])).long().to(self._device)
                 pixels = to_pixels(self.model.decode_codes(some.view(shape)))
-                found[i : i + CHUNK] = pixels[: len(found) - i]
+                found[i : i + MOST] = pixels[: len(found) - i]
         return found
 
     def _check(self, codes: np.ndarray) -> None:
@@ -113,10 +115,9 @@ class Codec:
 
 
 def _filled(rows: np.ndarray) -> np.ndarray:
-    """Rows up to CHUNK, zeros behind."""
-    if len(rows) == CHUNK:
-        return rows
-    return np.concatenate([rows, np.zeros((CHUNK - len(rows), *rows.shape[1:]), rows.dtype)])
+    """Rows up to LEAST, zeros behind."""
+    lacking = max(LEAST - len(rows), 0)
+    return np.concatenate([rows, np.zeros((lacking, *rows.shape[1:]), rows.dtype)]) if lacking else rows
 
 
 def _card(codec: ImageCodec, dtype: str) -> str:
