@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from random import Random
 
@@ -62,7 +63,26 @@ def test_both_languages_and_styles_are_in_it(sprites: Sprites) -> None:
     texts = [text for n in range(10) for text in words(made, n)]
     chinese = [any("一" <= c <= "鿿" for c in text) for text in texts]
     assert 0.3 < np.mean(chinese) < 0.7
-    assert 0.1 < np.mean(["style" in text or "风格" in text for text in texts]) < 0.45
+    assert 0.3 < np.mean([named(text) for text in texts]) < 0.9
+
+
+def test_twins_differ_in_their_style_alone(sprites: Sprites) -> None:
+    """A half of the pairs of rows: one scene in two styles, in one language and wording, both named."""
+    made = batches(sprites, damaged=0.0)
+    twins = 0
+    for n in range(12):
+        texts, pictures = words(made, n), made.batch(n).pictures
+        for at in range(0, 8, 2):
+            one, two = (re.split(r", (\w+) style$|，(\w+)风格$", text) for text in texts[at : at + 2])
+            if one[0] == two[0] and one != two:
+                assert all(named(text) for text in texts[at : at + 2])
+                assert (pictures[at] != pictures[at + 1]).any()
+                twins += 1
+    assert 12 < twins < 36
+
+
+def named(text: str) -> bool:
+    return "style" in text or "风格" in text
 
 
 def test_each_picture_of_a_block_comes_again_with_others(sprites: Sprites) -> None:

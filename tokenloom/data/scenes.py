@@ -7,6 +7,7 @@ picture is kept in a file. What is shown is chosen in layouts.py, in words it is
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -92,6 +93,12 @@ def _put(canvas: NDArray[np.uint8], sprite: NDArray[np.uint8], slot: Slot) -> No
     colour = sprite[..., :3] * over + part[..., :3] * under
     part[..., :3] = colour / np.maximum(alpha, 1e-6) + 0.5
     part[..., 3:] = alpha * 255 + 0.5
+
+
+def twin(sprites: Sprites, scene: Scene, styles: Iterable[str]) -> Scene | None:
+    """The same scene in the first of these styles in which it can be drawn; its own is no twin."""
+    others = (style for style in styles if style in sprites.styles and style != scene.record.style)
+    return next((found for style in others if (found := alike(sprites, scene, style)) is not None), None)
 
 
 def alike(sprites: Sprites, scene: Scene, style: str) -> Scene | None:

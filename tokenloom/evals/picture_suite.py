@@ -16,7 +16,7 @@ from tokenloom.data.captions import caption
 from tokenloom.data.picture_splits import emoji_held_out
 from tokenloom.data.picture_words import CLIPART, TRAINED_STYLES, Lang, key_of
 from tokenloom.data.scene_edits import Change, changed
-from tokenloom.data.scenes import Scene, alike, compose
+from tokenloom.data.scenes import Scene, compose, twin
 from tokenloom.data.sprites import Sprites
 from tokenloom.evals import picture_drawn as drawn_figures
 from tokenloom.evals import picture_sets as sets
@@ -250,23 +250,21 @@ def _restyled(
     found: list[tuple[Scene, Scene]] = []
     for true in sets.stickers(sprites, "pairs"):
         at = len(found) % len(TRAINED_STYLES)
-        for style in (*TRAINED_STYLES[at:], *TRAINED_STYLES[:at]):
-            twin = alike(sprites, true, style) if style != true.record.style else None
-            if twin is not None:
-                found.append((twin, true))
-                break
+        source = twin(sprites, true, (*TRAINED_STYLES[at:], *TRAINED_STYLES[:at]))
+        if source is not None:
+            found.append((source, true))
         if len(found) == sizes.restyled:
             break
-    source, true_pictures = (np.stack([pair[i].pixels for pair in found]) for i in (0, 1))
+    sources, true_pictures = (np.stack([pair[i].pixels for pair in found]) for i in (0, 1))
     styles = [pair[1].record.style for pair in found]
     seeds = range(seed * 1_000_000, seed * 1_000_000 + len(found))
-    made = draws.restyle(source, styles, seeds, DRAFTS)
-    facts = {"drafts": DRAFTS, **turned.restyling(judge, source, made, true_pictures)}
-    single = draws.restyle(source, styles, seeds)
-    facts["one_draft"] = turned.restyling(judge, source, single, true_pictures)
+    made = draws.restyle(sources, styles, seeds, DRAFTS)
+    facts = {"drafts": DRAFTS, **turned.restyling(judge, sources, made, true_pictures)}
+    single = draws.restyle(sources, styles, seeds)
+    facts["one_draft"] = turned.restyling(judge, sources, single, true_pictures)
     n = sizes.sheet
     captions = tuple(f"{s.record.things[0].en}: {s.record.style} to {t.record.style}" for s, t in found[:n])
-    rows = (("source", source[:n]), ("restyled", made[:n]), ("real", true_pictures[:n]))
+    rows = (("source", sources[:n]), ("restyled", made[:n]), ("real", true_pictures[:n]))
     return facts, Sheet("restyled", "Restyled into a held-out (emoji, style) pair", rows, captions)
 
 

@@ -15,17 +15,21 @@ from random import Random
 import numpy as np
 
 from tokenloom.data.captions import caption, styled
-from tokenloom.data.picture_record import Kind, Record
+from tokenloom.data.picture_record import Kind
 from tokenloom.data.picture_words import LANGS
-from tokenloom.data.scenes import Scene, compose
+from tokenloom.data.scenes import Scene, compose, twin
 from tokenloom.data.sprites import Sprites
+from tokenloom.tokens.image import STYLES
 from tokenloom.tokens.text import Tokenizer
 from tokenloom.train.match import Pairs
 
 Through = Callable[[np.ndarray], np.ndarray]
 """Pictures uint8 (N, H, W, 4) -> what a codec leaves of them."""
 STYLED = 0.25
-"""Share of the captions that name the style."""
+"""Share of the captions that name the style, where there is no twin."""
+TWINS = 0.5
+"""Share of the pictures that come with the same scene in another style, both named: only what differs in
+nothing else makes a style worth seeing."""
 STICKERS = 0.2
 """Share of the pictures that are surely one sprite on no ground: there are thousands of them to know."""
 
@@ -64,8 +68,13 @@ class MatchBatches:
     def batch(self, n: int) -> Pairs:
         """(rows) pairs; a function of n."""
         rng = Random(f"{self.seed}/{self.split}/match/{n}")
-        scenes = [self._scene(index) for index in self.indices(n)]
-        texts = [self._words(scene.record, rng) for scene in scenes]
+        scenes: list[Scene] = []
+        texts: list[str] = []
+        indices = self.indices(n)
+        for at in range(0, self.rows, 2):
+            shown, twins = self._couple(indices[at : at + 2], rng)
+            scenes += shown
+            texts += self._captions(shown, twins, rng)
         pictures = np.stack([scene.pixels for scene in scenes])
         spoiled = np.array([rng.random() < self.damaged for _ in scenes])
         if spoiled.any():
@@ -94,10 +103,29 @@ class MatchBatches:
                     self._scenes.popitem(last=False)
         return found
 
-    def _words(self, record: Record, rng: Random) -> str:
-        lang = rng.choice(LANGS if record.things[0].zh else ("en",))
-        text = caption(record, lang, rng)
-        return styled(text, record.style, lang) if rng.random() < STYLED else text
+    def _couple(self, indices: Sequence[int], rng: Random) -> tuple[list[Scene], bool]:
+        """Two scenes, and whether the second is the first in another style."""
+        first = self._scene(indices[0])
+        if len(indices) > 1 and rng.random() < TWINS:
+            styles = list(STYLES)
+            rng.shuffle(styles)
+            other = twin(self.sprites, first, styles)
+            if other is not None:
+                return [first, other], True
+        return [first, *(self._scene(index) for index in indices[1:])], False
+
+    def _captions(self, scenes: Sequence[Scene], twins: bool, rng: Random) -> list[str]:
+        """Of twins in one language and one wording, so that the styles' names alone tell them apart."""
+        texts: list[str] = []
+        wording = rng.getrandbits(64)
+        for at, scene in enumerate(scenes):
+            own = Random(wording) if twins else Random(wording + at)
+            record = scene.record
+            lang = own.choice(LANGS if record.things[0].zh else ("en",))
+            text = caption(record, lang, own)
+            named = own.random() < STYLED or twins
+            texts.append(styled(text, record.style, lang) if named else text)
+        return texts
 
 
 def packed(tokenizer: Tokenizer, texts: Sequence[str], pictures: np.ndarray, context: int) -> Pairs:
