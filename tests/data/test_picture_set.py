@@ -28,6 +28,7 @@ from tokenloom.data.layouts import choose
 from tokenloom.data.picture_set import BLOCK, Mix, PictureSet, draft, mix_of, opened, write_picture_set
 from tokenloom.data.picture_splits import SPLITS, split_of
 from tokenloom.data.picture_tokenizer import caption_texts, picture_tokenizer
+from tokenloom.data.recolour import to_oklab
 from tokenloom.data.scenes import alike, compose
 from tokenloom.data.shards import BadShards, Shards, open_shards
 from tokenloom.data.sprites import Sprites, open_sprites, save_sprites
@@ -186,6 +187,27 @@ def test_whole_emoji_are_described_and_restyled_where_that_is_asked(place: Path,
         # A ground covers the whole picture, a sticker leaves its corners clear.
         alone[mix.whole] = float(np.mean([one.pictures[0][0, 0, 3] == 0 for one in turned]))
     assert alone[1.0] == 1.0 > alone[0.0]
+
+
+def test_restyled_pictures_are_varied_where_that_is_asked(place: Path, sprites: Sprites) -> None:
+    """Before and after alike: in a mirror, with hues turned, or both; nothing else of the example changes."""
+    mix = Mix(draw=0.0, describe=0.0, edit=0.0, restyle=1.0, dropped=0.0)
+    seen: Counter[tuple[bool, bool]] = Counter()
+    for i in range(40):
+        plain = draft(sprites, plan(place, 40, mix=mix), i)
+        other = draft(sprites, plan(place, 40, mix=replace(mix, varied=1.0)), i)
+        assert (other.style, other.kind) == (plain.style, plain.kind)
+        found = set()
+        for before, after in zip(plain.pictures, other.pictures, strict=True):
+            mirrored = (after[..., 3] == before[:, ::-1, 3]).all()
+            straight = (after[..., 3] == before[..., 3]).all()
+            assert mirrored or straight
+            base = before if straight else before[:, ::-1]
+            light = np.abs(to_oklab(after[..., :3]) - to_oklab(base[..., :3]))[..., 0][base[..., 3] > 0]
+            assert light.mean() < 0.15  # where sRGB has no such colour it gives way
+            found.add((bool(mirrored and not straight), bool((after != base).any())))
+        seen.update(found)
+    assert {(True, False), (False, True)} <= set(seen)
 
 
 def test_a_style_without_a_token_is_not_named(place: Path, sprites: Sprites) -> None:

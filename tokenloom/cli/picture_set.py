@@ -58,7 +58,8 @@ def image_set(
         str,
         typer.Option(
             help="What examples are for, in shares that make one; a share left out is 0. With whole=0.8 so "
-            "many of those described or restyled show one whole emoji."
+            "many of those described or restyled show one whole emoji; with varied=0.6 so many of those "
+            "restyled are mirrored or have other hues."
         ),
     ] = "draw=0.55,describe=0.15,edit=0.15,restyle=0.15",
     tokenizer: Annotated[

@@ -21,8 +21,9 @@ from tokenloom.data.captions import caption, description
 from tokenloom.data.manifest import MANIFEST, BadShards, read_manifest, sha256_of
 from tokenloom.data.picture_splits import checked
 from tokenloom.data.picture_words import LANGS, Lang
+from tokenloom.data.recolour import turned
 from tokenloom.data.scene_edits import changed
-from tokenloom.data.scenes import Scene, alike, compose
+from tokenloom.data.scenes import Scene, compose, twin
 from tokenloom.data.shards import Shards, ShardWriter
 from tokenloom.data.sprites import Sprites, open_sprites
 from tokenloom.data.workers import in_order
@@ -53,6 +54,9 @@ class Mix:
     """Pictures drawn or edited whose style is named."""
     whole: float = 0.0
     """Pictures described or restyled that are one whole emoji for certain; the others are as scenes come."""
+    varied: float = 0.0
+    """Restyled pictures that are mirrored, or whose hues are turned, before and after alike: a style is the
+    same in a mirror and in other colours, and there are only some thousand drawings to learn it from."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -126,6 +130,8 @@ def draft(sprites: Sprites, what: PictureSet, index: int) -> Draft:
         found = _MAKERS[kind](sprites, scene, lang, rng)
         if found is None or not (found.text or kind == RESTYLE):  # a sprite without a label in this language
             continue
+        if kind == RESTYLE and what.mix.varied > 0 and rng.random() < what.mix.varied:
+            found = replace(found, pictures=varied(found.pictures, rng))
         if kind != DESCRIBE and dropped:
             return replace(found, text="", style=None)
         if found.style not in STYLES or (kind in (DRAW, EDIT) and not styled):
@@ -163,13 +169,19 @@ def _restyle(sprites: Sprites, scene: Scene, lang: Lang, rng: Random) -> Draft |
     own = scene.record.style
     others = [style for style in STYLES if style in sprites.styles and style != own]
     rng.shuffle(others)
-    for style in others:
-        twin = alike(sprites, scene, style)
-        if twin is not None and own in STYLES:
-            return Draft(RESTYLE, (twin.pixels, scene.pixels), lang, style=own)
-        if twin is not None:
-            return Draft(RESTYLE, (scene.pixels, twin.pixels), lang, style=style)
-    return None
+    other = twin(sprites, scene, others)
+    if other is None:
+        return None
+    before, after = (other, scene) if own in STYLES else (scene, other)
+    return Draft(RESTYLE, (before.pixels, after.pixels), lang, style=after.record.style)
+
+
+def varied(pictures: Sequence[np.ndarray], rng: Random) -> tuple[np.ndarray, ...]:
+    """All of them in a mirror, with their hues turned by one angle, or both."""
+    how = rng.choice(("mirrored", "turned", "both"))
+    angle = rng.uniform(20, 340) if how != "mirrored" else 0.0
+    found = [one if how == "mirrored" else turned(one, angle) for one in pictures]
+    return tuple(one if how == "turned" else np.ascontiguousarray(one[:, ::-1]) for one in found)
 
 
 _MAKERS: dict[str, Callable[[Sprites, Scene, Lang, Random], Draft | None]] = {

@@ -190,6 +190,19 @@ def recolour(pixels: NDArray[np.uint8], paint: Paint, colour: str) -> NDArray[np
     return mixed
 
 
+def turned(pixels: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
+    """A picture (H, W, 4) uint8 with every hue turned by so much; lightness and chroma stay where sRGB has
+    them."""
+    lab = to_oklab(pixels[..., :3])
+    turn = np.radians(degrees)
+    new = lab.copy()
+    new[..., 1] = np.cos(turn) * lab[..., 1] - np.sin(turn) * lab[..., 2]
+    new[..., 2] = np.sin(turn) * lab[..., 1] + np.cos(turn) * lab[..., 2]
+    found = pixels.copy()
+    found[..., :3] = to_srgb(new)
+    return found
+
+
 def shade_of(colour: str, lightness: float, vivid: float) -> tuple[int, int, int]:
     """An sRGB colour of that name, for grounds. lightness and vivid in -1..1 move it within the word."""
     light, chroma, hue = TARGETS[colour]
