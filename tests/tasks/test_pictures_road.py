@@ -40,6 +40,7 @@ class Taker:
     def __init__(self, painter: Painter) -> None:
         self.painter = painter
         self.needs: list[Any] = []
+        self.fits = np.array([0.3, 0.9, 0.7, 0.5, 0.2, 0.8, 0.1, 0.1], np.float32)
 
     def __call__(self, need: Any) -> Any:
         self.needs.append(need)
@@ -67,8 +68,7 @@ class Taker:
                     .astype("u1")
                 )
             case Judge():
-                fits = np.array([0.3, 0.9, 0.7, 0.5, 0.2, 0.8, 0.1, 0.1], np.float32)
-                return fits[: max(len(need.texts), len(need.pictures))].reshape(len(need.texts), -1)
+                return np.resize(self.fits, (len(need.texts), len(need.pictures)))
 
     @property
     def kinds(self) -> list[str]:
@@ -135,9 +135,6 @@ def test_an_edit_forces_what_is_known(painter: Painter) -> None:
 
 def test_the_other_roads(painter: Painter) -> None:
     take = Taker(painter)
-    walk(restyle(painter, source(), "noto", Wish(n=2)), take)
-    assert take.kinds == ["Encode", "Write", "Decode"]
-    take = Taker(painter)
     assert walk(describe(painter, source(), "zh", best_of=1), take).text == "a fox"
     assert take.kinds == ["Encode", "Write"]
     assert take.needs[1].sampling.temperature == 0
@@ -146,18 +143,33 @@ def test_the_other_roads(painter: Painter) -> None:
     assert take.kinds == ["Encode", "Write", "Judge", "Write", "Decode"]
 
 
-def test_of_drafts_in_another_style_the_nearest_is_kept(painter: Painter) -> None:
+def test_of_drafts_in_another_style_the_one_is_kept_that_fits_what_the_source_shows(painter: Painter) -> None:
     take = Taker(painter)
-    given = np.full((SIZE, SIZE, 4), DRAFTS + 2, np.uint8)
-    drawn = walk(restyle(painter, given, "noto", Wish(n=2)), take)
+    take.fits = np.zeros(2 * DRAFTS, np.float32)
+    take.fits[[3, DRAFTS + 5]] = 1.0
+    drawn = walk(restyle(painter, source(), "noto", Wish(n=2)), take)
+    assert take.kinds == ["Encode", "Write", "Decode", "Encode", "Write", "Judge", "Judge"]
     assert take.needs[1].n == 2 * DRAFTS
-    assert drawn.codes[:, 0].tolist() == [DRAFTS - 1, DRAFTS + 2], "each of its own drafts"
-    assert drawn.pixels[:, 0, 0, 0].tolist() == [DRAFTS - 1, DRAFTS + 2]
+    assert take.needs[-1].texts == ("a dog, noto style",), "its description, in the style asked for"
+    assert drawn.codes[:, 0].tolist() == [3, DRAFTS + 5], "each of its own drafts"
+    assert drawn.pixels[:, 0, 0, 0].tolist() == [3, DRAFTS + 5]
     assert drawn.picture_tokens == 2 * DRAFTS * painter.tokens.per_picture
-    walk(restyle(painter, given, "noto", Wish(n=2, best_of=3)), take)
-    assert take.needs[4].n == 6
-    walk(restyle(painter, given, "noto", Wish(n=64)), take)
-    assert take.needs[7].n == 256, "as many as are allowed"
+    for wish, drafts in ((Wish(n=2, best_of=3), 6), (Wish(n=64), 256)):  # as many as are allowed
+        take = Taker(painter)
+        walk(restyle(painter, source(), "noto", wish), take)
+        assert take.needs[1].n == drafts
+    take = Taker(painter)
+    walk(restyle(painter, source(), "noto", Wish(best_of=1)), take)
+    assert take.kinds == ["Encode", "Write", "Decode"]
+
+
+def test_without_a_judge_the_draft_is_kept_that_is_like_the_others(painter: Painter) -> None:
+    alone = replace(painter, judges=False)
+    take = Taker(alone)
+    drawn = walk(restyle(alone, source(), "noto"), take)
+    assert take.kinds == ["Encode", "Write", "Decode"]
+    made = take.needs[2].codes[:, 0]
+    assert made.min() < drawn.codes[0, 0] < made.max()
 
 
 def test_the_judge_chooses_among_the_likeliest_descriptions(painter: Painter) -> None:

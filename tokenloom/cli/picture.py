@@ -105,8 +105,8 @@ def restyle(
     best_of: Annotated[
         int | None,
         typer.Option(
-            help="Draw so many drafts of each picture and keep the one nearest to the picture given; without "
-            "it 16.",
+            help="Draw so many drafts of each picture and keep the best: like the others, near to the "
+            "picture given, and fitting what it shows; without it 16.",
             min=1,
             show_default=False,
         ),

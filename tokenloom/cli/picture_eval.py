@@ -94,20 +94,23 @@ def image_judge(
     sprites: _SPRITES,
     n: Annotated[int, typer.Option("--n", help="Pictures of each set.", min=40)] = 500,
 ) -> None:
-    """Measure a judge on real pictures: does it find the right caption among 20? Chance is 5 %.
+    """Measure a judge on real pictures: does it find the right caption among 20, and the style among three?
 
     That score is the yardstick of all that it says of drawn pictures. The last line of the output is JSON.
     """
     from tokenloom.data.sprites import open_sprites
     from tokenloom.engine.judge import open_judge
-    from tokenloom.evals.picture_suite import measure_judge
+    from tokenloom.evals.picture_suite import measure_judge, measure_styles
 
     inner = judge / "judge"
-    facts = measure_judge(open_judge(inner if inner.is_dir() else judge), open_sprites(sprites), n)
-    for name, part in facts.items():
-        right = part["right_among_20"]
+    opened, shown = open_judge(inner if inner.is_dir() else judge), open_sprites(sprites)
+    facts, styles = measure_judge(opened, shown, n), measure_styles(opened, shown, n)
+    chance = styles.pop("chance")
+    rows = {name: part["right_among_20"] for name, part in facts.items()}
+    rows |= {f"the style of {name} (chance {chance:.0%})": part for name, part in styles.items()}
+    for name, right in rows.items():
         typer.echo(f"{name}: {right['value']:.1%} [{right['low']:.1%}, {right['high']:.1%}] of {right['n']}")
-    typer.echo(json.dumps({"what": "image judge", **facts}, ensure_ascii=False))
+    typer.echo(json.dumps({"what": "image judge", **facts, "styles": styles}, ensure_ascii=False))
 
 
 def _artist(opened: Any, guidance: float | None, temperature: float | None, top_k: int | None) -> Artist:

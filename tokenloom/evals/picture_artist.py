@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tokenloom.codec.pixels import nearest
 from tokenloom.engine.request import Request, Sampling
 from tokenloom.evals.ask import GREEDY, ModelFailed
 from tokenloom.tokens.image import Ask, PictureTokens, masked_codes
@@ -58,16 +57,15 @@ class Artist:
     def restyle(
         self, pictures: np.ndarray, styles: Sequence[str], seeds: Sequence[int], drafts: int = 1
     ) -> np.ndarray:
-        """The pictures (N, S, S, 4) uint8 in other styles, without guidance, of each the draft nearest to
-        it."""
+        """Drafts (N, drafts, S, S, 4) uint8 of the pictures (N, S, S, 4) uint8 in other styles, without
+        guidance."""
         codes = self.encode(pictures)
         asks = [self.tokens.restyle(row, style) for row, style in zip(codes, styles, strict=True)]
         every = [ask for ask in asks for _ in range(drafts)]
         made = self.at(guidance=1.0)._pictures(
             every, [seed * drafts + at for seed in seeds for at in range(drafts)]
         )
-        groups = made.reshape(len(pictures), drafts, *made.shape[1:])
-        return np.stack([some[nearest(some, one)] for some, one in zip(groups, pictures, strict=True)])
+        return made.reshape(len(pictures), drafts, *made.shape[1:])
 
     def edit(
         self, pictures: np.ndarray, masks: np.ndarray, words: Sequence[str], seeds: Sequence[int]

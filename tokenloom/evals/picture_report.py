@@ -53,7 +53,7 @@ def markdown(facts: Facts, title: str, about: Facts, sheets: tuple[Sheet, ...] =
     """The table, part by part, with chance and bounds, and the sheets."""
     parts = [
         ("", _about(about)),
-        ("The judge on real pictures", _judge(facts["judge"])),
+        ("The judge on real pictures", _judge(facts["judge"], facts["styles"])),
         ("Reconstruction", _reconstruction(facts["reconstruction"], about)),
         ("Drawn from words", _drawing(facts["drawing"])),
         ("Colour, count and place, by pixels", _attributes(facts["attributes"])),
@@ -99,12 +99,17 @@ def _about(about: Facts) -> str:
     )
 
 
-def _judge(facts: Facts) -> str:
+def _judge(facts: Facts, styles: Facts) -> str:
     rows = [
         [name, _share(part["right_among_20"]), str(part["right_among_20"]["n"])]
         for name, part in facts.items()
     ]
-    return f"The right caption among 20; chance is 5 %.\n\n{_table(['set', 'right', 'pictures'], rows)}"
+    told = [[name, _share(part), str(part["n"])] for name, part in styles.items() if name != "chance"]
+    return (
+        f"The right caption among 20; chance is 5 %.\n\n{_table(['set', 'right', 'pictures'], rows)}\n\n"
+        f"The style of whole emoji among the trained ones; chance is {styles['chance']:.1%}.\n\n"
+        + _table(["set", "right", "pictures"], told)
+    )
 
 
 def _reconstruction(facts: Facts, about: Facts) -> str:
@@ -225,8 +230,9 @@ def _restyled(facts: Facts) -> str:
     ]
     return (
         f"{facts['n']} pairs, into a style in which the emoji was never shown: is the result nearer to the "
-        f"true picture than the source is? Of {facts['drafts']} drafts the one nearest to the source is "
-        "taken, as the task does it. An unchanged picture scores 0. Mean distance by pixels: source "
+        f"true picture than the source is? Of {facts['drafts']} drafts the best is taken, as the task does "
+        "it: like the others, near to the source, and fitting its description in that style. An unchanged "
+        "picture scores 0. Mean distance by pixels: source "
         f"{facts['rms']['source']:.1f}, result {facts['rms']['made']:.1f}, one draft "
         f"{facts['one_draft']['rms']['made']:.1f}.\n\n"
         + _table(["", "share", "asked for", "one draft"], rows)

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tokenloom.data.captions import caption
+from tokenloom.codec.pixels import best_restyled
+from tokenloom.data.captions import caption, styled
 from tokenloom.data.picture_splits import emoji_held_out
 from tokenloom.data.picture_words import CLIPART, TRAINED_STYLES, Lang, key_of
 from tokenloom.data.scene_edits import Change, changed
@@ -107,6 +108,22 @@ def measure_judge(judge: drawn_figures.Sees, sprites: Sprites, n: int = 500) -> 
     return facts
 
 
+def measure_styles(judge: drawn_figures.Sees, sprites: Sprites, n: int = 500) -> Facts:
+    """Whether the judge finds the style of real whole emoji among the trained ones, when only that differs in
+    their captions."""
+    facts: Facts = {}
+    for name, which in (("seen", "train"), ("held-out pairs", "pairs"), ("held-out emoji", "emoji")):
+        asked = sets.of_scenes(name, sets.stickers(sprites, which, n))
+        fits = [
+            judge.texts([styled(text, style, lang) for style in TRAINED_STYLES]) @ seen
+            for text, lang, seen in zip(asked.texts, asked.langs, judge.pictures(asked.pictures), strict=True)
+        ]
+        told = np.argmax(fits, axis=1)
+        right = [TRAINED_STYLES[at] == style for at, style in zip(told, asked.styles, strict=True)]
+        facts[name] = mean(np.array(right, float)).facts()
+    return facts | {"chance": 1 / len(TRAINED_STYLES)}
+
+
 def measure(
     draws: Draws,
     codec: turned.Codes,
@@ -124,6 +141,7 @@ def measure(
     sheets: list[Sheet] = []
     stage("the judge on real pictures")
     facts["judge"] = measure_judge(judge, sprites, max(sizes.drawn, 60))
+    facts["styles"] = measure_styles(judge, sprites, max(sizes.drawn, 60))
     stage("reconstruction")
     facts["reconstruction"], sheet = _rebuilt(codec, sprites, sizes)
     sheets.append(sheet)
@@ -245,8 +263,8 @@ def _group(sprites: Sprites, scene: Scene) -> str:
 def _restyled(
     draws: Draws, codec: turned.Codes, judge: drawn_figures.Sees, sprites: Sprites, sizes: Sizes, seed: int
 ) -> tuple[Facts, Sheet]:
-    """Into the style in which a thing is held out, from a style in which it is not: the nearest of several
-    drafts, as the task does it, and one draft."""
+    """Into the style in which a thing is held out, from a style in which it is not: the best of several
+    drafts, as the task chooses it, and one draft."""
     found: list[tuple[Scene, Scene]] = []
     for true in sets.stickers(sprites, "pairs"):
         at = len(found) % len(TRAINED_STYLES)
@@ -258,10 +276,16 @@ def _restyled(
     sources, true_pictures = (np.stack([pair[i].pixels for pair in found]) for i in (0, 1))
     styles = [pair[1].record.style for pair in found]
     seeds = range(seed * 1_000_000, seed * 1_000_000 + len(found))
-    made = draws.restyle(sources, styles, seeds, DRAFTS)
+    drafts = draws.restyle(sources, styles, seeds, DRAFTS)
+    shown = _chosen(judge, sources, draws.describe(sources, ["en"] * len(sources), DESCRIPTIONS))
+    asked = judge.texts([styled(text, style, "en") for text, style in zip(shown, styles, strict=True)])
+    chosen = [
+        best_restyled(some, source, judge.pictures(some) @ wanted)
+        for some, source, wanted in zip(drafts, sources, asked, strict=True)
+    ]
+    made = drafts[np.arange(len(drafts)), chosen]
     facts = {"drafts": DRAFTS, **turned.restyling(judge, sources, made, true_pictures)}
-    single = draws.restyle(sources, styles, seeds)
-    facts["one_draft"] = turned.restyling(judge, sources, single, true_pictures)
+    facts["one_draft"] = turned.restyling(judge, sources, drafts[:, 0], true_pictures)
     n = sizes.sheet
     captions = tuple(f"{s.record.things[0].en}: {s.record.style} to {t.record.style}" for s, t in found[:n])
     rows = (("source", sources[:n]), ("restyled", made[:n]), ("real", true_pictures[:n]))

@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tokenloom.codec.pixels import nearest
-from tokenloom.data.captions import split_style, usual
+from tokenloom.codec.pixels import best_restyled
+from tokenloom.data.captions import split_style, styled, usual
 from tokenloom.data.picture_words import UNSEEN_STYLE
 from tokenloom.engine.diffusion import Paint
 from tokenloom.engine.request import Request, Sampling
@@ -197,9 +197,11 @@ def edit(
 
 
 def restyle(painter: Painter, source: np.ndarray, style: str, wish: Wish = Wish()) -> Road[Drawn]:
-    """The picture `source` uint8 (S, S, 4) in another style: of several drafts the one nearest to it.
+    """The picture `source` uint8 (S, S, 4) in another style: of several drafts the best one.
 
-    Without guidance unless told: the source is before the model anyhow, and twice the drafts are worth more.
+    Best is what `best_restyled` says: like the others, near to the source, and fitting what the source shows,
+    in words with the style, where there is a judge. Without guidance unless told: the source is before the
+    model anyhow, and twice the drafts are worth more.
     """
     if check_style(style) is None:
         raise PictureError(f"style: missing; allowed: {', '.join(STYLES)}")
@@ -208,9 +210,16 @@ def restyle(painter: Painter, source: np.ndarray, style: str, wish: Wish = Wish(
     drafts = wish.candidates(DRAFTS)
     wish = dataclasses.replace(wish, guidance=1.0 if wish.guidance is None else wish.guidance)
     drawn = yield from _drawn(painter, ask, "", wish, drafts)
-    chosen = [
-        at + nearest(drawn.pixels[at : at + drafts], source) for at in range(0, len(drawn.pixels), drafts)
-    ]
+    if drafts == 1:
+        return drawn
+    fits = np.zeros(len(drawn.pixels), np.float32)
+    if painter.judges:
+        shown = yield from describe(painter, source)
+        fits = (yield Judge((styled(shown.text, style, "en"),), drawn.pixels))[0]
+    chosen = []
+    for at in range(0, len(drawn.pixels), drafts):
+        some = slice(at, at + drafts)
+        chosen.append(at + best_restyled(drawn.pixels[some], source, fits[some]))
     return dataclasses.replace(drawn, pixels=drawn.pixels[chosen], codes=drawn.codes[chosen])
 
 
