@@ -15,7 +15,8 @@ from tokenloom.engine.speculate import EXPLORE, STEP_IDS, TRIALS, Lookup, Payoff
 
 
 def test_a_draft_is_what_followed_last_time() -> None:
-    lookup = Lookup([1, 2, 3, 4, 5, 1, 2, 3])
+    lookup = Lookup()
+    lookup.extend([1, 2, 3, 4, 5, 1, 2, 3])
     assert lookup.draft(3) == [4, 5, 1]
     assert lookup.draft(0) == []
     lookup.extend([9])
@@ -34,6 +35,21 @@ def test_a_crowd_is_not_guessed_for() -> None:
     drafted = [rows for rows in step.runs if any(row.want > 1 for row in rows)]
     assert all(sum(len(row.ids) for row in rows) <= STEP_IDS for rows in drafted)
     assert all(row.want <= 1 for rows in step.runs if len(rows) > STEP_IDS // 2 for row in rows)
+
+
+def test_what_was_written_in_a_crowd_is_looked_up_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids are kept for the lookup only when it is asked, and none is left out."""
+    known: list[list[int]] = []
+    draft = Lookup.draft
+    monkeypatch.setattr(Lookup, "draft", lambda self, most: known.append([*self.ids]) or draft(self, most))
+    step = FakeStep(20, context=200, vocab_size=24, habit=7.0)
+    ticks = itertools.count()
+    loom = Core(step, grid=8, speculate=8, clock=lambda: float(next(ticks)))
+    requests = [Request(f"r{i}", "m", (i, *range(7)), max_tokens=120 if i == 0 else 30) for i in range(12)]
+    whole = [*requests[0].ids, *drive(loom, *requests).answer("r0").ids]
+    assert len(known) > 10
+    assert len(known[0]) > 30, "a crowd before"
+    assert all(ids == whole[: len(ids)] for ids in known)
 
 
 def test_each_way_is_measured_and_the_better_one_taken() -> None:

@@ -16,12 +16,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tokenloom.codec.folder import open_codec
+from tokenloom.data.picture_words import TRAINED_STYLES, word
 from tokenloom.data.sprites import Sprites, save_sprites
 from tokenloom.engine.request import Sampling
 from tokenloom.evals.open import open_model
 from tokenloom.evals.picture_artist import Artist
 from tokenloom.evals.picture_report import lines, markdown, write_report
-from tokenloom.evals.picture_suite import Found, Sizes, measure
+from tokenloom.evals.picture_sets import stickers
+from tokenloom.evals.picture_suite import Found, Sizes, measure, measure_styles
 from tokenloom.tokens.image import PictureTokens
 
 SMALL = Sizes(
@@ -87,6 +89,23 @@ class Blind:
         return self._rows([picture[30, 10:26].tobytes() for picture in pictures])
 
 
+class Connoisseur(Blind):
+    """A judge that knows the style of pictures and sees nothing else."""
+
+    def __init__(self, of: dict[bytes, str]) -> None:
+        self.of = of
+
+    def texts(self, texts: Sequence[str]) -> np.ndarray:
+        names = [{word("styles", style, lang) for lang in ("en", "zh")} for style in TRAINED_STYLES]
+        return np.array(
+            [[any(name in text for name in some) for some in names] for text in texts], np.float32
+        )
+
+    def pictures(self, pictures: np.ndarray) -> np.ndarray:
+        styles = [self.of[picture.tobytes()] for picture in pictures]
+        return np.array([[style == known for known in TRAINED_STYLES] for style in styles], np.float32)
+
+
 class Echo:
     """Draws noise, restyles nothing, says nothing new, edits only inside the mask."""
 
@@ -116,6 +135,17 @@ def found(sprites: Sprites) -> Found:
     return measure(Echo(), Lossless(), Blind(), sprites, SMALL, ways=ways)
 
 
+def test_a_judge_of_styles_is_known_by_that(sprites: Sprites) -> None:
+    every = [scene for which in ("train", "pairs", "emoji") for scene in stickers(sprites, which)]
+    facts = measure_styles(Connoisseur({s.pixels.tobytes(): s.record.style for s in every}), sprites, 40)
+    assert facts.pop("chance") == pytest.approx(1 / 3)
+    assert {name: part["value"] for name, part in facts.items()} == {
+        "seen": 1.0,
+        "held-out pairs": 1.0,
+        "held-out emoji": 1.0,
+    }
+
+
 def test_a_model_of_known_quality_gets_the_figures_it_deserves(found: Found) -> None:
     facts = found.facts
     for part in facts["drawing"].values():
@@ -129,6 +159,8 @@ def test_a_model_of_known_quality_gets_the_figures_it_deserves(found: Found) -> 
     assert facts["restyled"]["nearer_by_pixels"]["value"] == 0
     assert facts["restyled"]["one_draft"]["nearer_by_pixels"]["value"] == 0
     assert facts["described"]["held-out pairs"]["exact"] == 0
+    for part in ("seen", "held-out pairs", "held-out emoji"):
+        assert facts["styles"][part]["value"] < 0.7, "a blind judge guesses one of three"
     assert facts["edited"]["outside"]["unchanged"] == 1
     assert facts["edited"]["n"] == 30
     assert [row["way"] for row in facts["sweep"]] == ["as it is"]

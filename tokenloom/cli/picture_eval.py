@@ -105,9 +105,8 @@ def image_judge(
     inner = judge / "judge"
     opened, shown = open_judge(inner if inner.is_dir() else judge), open_sprites(sprites)
     facts, styles = measure_judge(opened, shown, n), measure_styles(opened, shown, n)
-    chance = styles.pop("chance")
     rows = {name: part["right_among_20"] for name, part in facts.items()}
-    rows |= {f"the style of {name} (chance {chance:.0%})": part for name, part in styles.items()}
+    rows |= {f"the style of {name}": part for name, part in styles.items() if name != "chance"}
     for name, right in rows.items():
         typer.echo(f"{name}: {right['value']:.1%} [{right['low']:.1%}, {right['high']:.1%}] of {right['n']}")
     typer.echo(json.dumps({"what": "image judge", **facts, "styles": styles}, ensure_ascii=False))

@@ -267,10 +267,12 @@ def set_is_there(what: PictureSet, out: Path) -> bool:
 
 
 def _same(out: Path, found: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    # An older set's mix lacks shares that came later: they are as usual.
+    stated = {**found, "mix": asdict(Mix()) | found.get("mix", {})}
     for key, value in asked.items():
-        if found.get(key) != value:
+        if stated.get(key) != value:
             raise BadShards(
-                f"{out}: {key}: is of {found.get(key)!r}, asked for is {value!r}; use the same, or another "
+                f"{out}: {key}: is of {stated.get(key)!r}, asked for is {value!r}; use the same, or another "
                 "folder"
             )
 

@@ -127,7 +127,7 @@ def alike(sprites: Sprites, scene: Scene, style: str) -> Scene | None:
         boxes = [sprites.sprites[thing.sprite].box for thing in things]
         upper = standing_on(things[0].slots[0], boxes[0], things[1].slots[0], boxes[1])
         things[0] = replace(things[0], slots=(upper,))
-    twin = replace(record, style=style, things=tuple(things))
-    if record.split == "train" and split_of(twin) != "train":
+    other = replace(record, style=style, things=tuple(things))
+    if record.split == "train" and split_of(other) != "train":
         return None
-    return draw(sprites, twin)
+    return draw(sprites, other)

@@ -140,6 +140,7 @@ class Choice:
 
     def look_ahead(self, most: int) -> None:
         """Drafts at most this many ids for the row that decodes next."""
+        assert not self._draft  # what it held was confirmed or dropped with the last ids
         if self._lookup is not None and most > 0:
             self._lookup.extend(self.group.seqs[0].ids[len(self._lookup.ids) :])
             self._draft = self._lookup.draft(min(most, self.limit - len(self.output) - 1))

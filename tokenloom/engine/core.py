@@ -170,6 +170,7 @@ class Core:
             if payoff is not None and not payoff.draft():
                 ahead = 0
             rows = [self._row(chunk, ahead, began) for chunk in plan.rows]
+            computing = self._clock()  # a prompt is indexed once, in its first row: no cost of a draft
             answers = self._step.run(rows)
             self.scheduler.commit(plan)
             self._totals["steps"] += 1
@@ -177,7 +178,7 @@ class Core:
             self._advance(self._receive(plan.rows, answers, out), out)
             if payoff is not None:
                 drafted = any(len(row.ids) > 1 for row in rows)
-                payoff.note(drafted, self._totals["new_tokens"] - before, self._clock() - began)
+                payoff.note(drafted, self._totals["new_tokens"] - before, self._clock() - computing)
         self._move(self.scheduler.flush())
         return out
 

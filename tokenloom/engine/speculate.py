@@ -34,11 +34,10 @@ def most(ahead: int, rows: int) -> int:
 class Lookup:
     """Where each run of NGRAM ids last occurred in one sequence."""
 
-    def __init__(self, ids: Sequence[int] = ()) -> None:
+    def __init__(self) -> None:
         self.ids: list[int] = []
         self._after: dict[tuple[int, ...], int] = {}
         """N ids -> the position after their latest occurrence that something follows."""
-        self.extend(ids)
 
     def extend(self, ids: Sequence[int]) -> None:
         for i in ids:

@@ -32,7 +32,7 @@ Tell = Callable[[Any, "str | None"], None]
 
 OPENER = "tokenloom.engine.works:open_works"
 PIECE = 8
-"""Pictures in one piece of work: as many as the codec computes at a time, some hundredths of a second."""
+"""Pictures in one piece of work: a hundredth of a second or two."""
 GROWN = 4
 """Bytes in memory for one of a file in half precision: weights in float32, and as much to compute."""
 

@@ -114,12 +114,11 @@ def measure_styles(judge: drawn_figures.Sees, sprites: Sprites, n: int = 500) ->
     facts: Facts = {}
     for name, which in (("seen", "train"), ("held-out pairs", "pairs"), ("held-out emoji", "emoji")):
         asked = sets.of_scenes(name, sets.stickers(sprites, which, n))
-        fits = [
-            judge.texts([styled(text, style, lang) for style in TRAINED_STYLES]) @ seen
-            for text, lang, seen in zip(asked.texts, asked.langs, judge.pictures(asked.pictures), strict=True)
-        ]
-        told = np.argmax(fits, axis=1)
-        right = [TRAINED_STYLES[at] == style for at, style in zip(told, asked.styles, strict=True)]
+        words = zip(asked.texts, asked.langs, strict=True)
+        told = judge.texts([styled(text, style, lang) for text, lang in words for style in TRAINED_STYLES])
+        fits = told.reshape(len(asked), len(TRAINED_STYLES), -1) * judge.pictures(asked.pictures)[:, None]
+        best = fits.sum(2).argmax(1)
+        right = [TRAINED_STYLES[at] == style for at, style in zip(best, asked.styles, strict=True)]
         facts[name] = mean(np.array(right, float)).facts()
     return facts | {"chance": 1 / len(TRAINED_STYLES)}
 
@@ -277,7 +276,7 @@ def _restyled(
     styles = [pair[1].record.style for pair in found]
     seeds = range(seed * 1_000_000, seed * 1_000_000 + len(found))
     drafts = draws.restyle(sources, styles, seeds, DRAFTS)
-    shown = _chosen(judge, sources, draws.describe(sources, ["en"] * len(sources), DESCRIPTIONS))
+    shown = [texts[0] or "?" for texts in draws.describe(sources, ["en"] * len(sources))]
     asked = judge.texts([styled(text, style, "en") for text, style in zip(shown, styles, strict=True)])
     chosen = [
         best_restyled(some, source, judge.pictures(some) @ wanted)

@@ -199,9 +199,9 @@ def edit(
 def restyle(painter: Painter, source: np.ndarray, style: str, wish: Wish = Wish()) -> Road[Drawn]:
     """The picture `source` uint8 (S, S, 4) in another style: of several drafts the best one.
 
-    Best is what `best_restyled` says: like the others, near to the source, and fitting what the source shows,
-    in words with the style, where there is a judge. Without guidance unless told: the source is before the
-    model anyhow, and twice the drafts are worth more.
+    Best is what `best_restyled` says: like the others, near to the source and, where there is a judge,
+    fitting the likeliest description of the source in that style. Without guidance unless told: the source is
+    before the model anyhow, and twice the drafts are worth more.
     """
     if check_style(style) is None:
         raise PictureError(f"style: missing; allowed: {', '.join(STYLES)}")
@@ -214,8 +214,10 @@ def restyle(painter: Painter, source: np.ndarray, style: str, wish: Wish = Wish(
         return drawn
     fits = np.zeros(len(drawn.pixels), np.float32)
     if painter.judges:
-        shown = yield from describe(painter, source)
-        fits = (yield Judge((styled(shown.text, style, "en"),), drawn.pixels))[0]
+        shown = _asked(lambda: painter.tokens.describe(codes[0], "en"))
+        (ids,) = yield Write(shown, 1, drawn.seed, 1.0, Sampling(temperature=0.0), picture=False)
+        text = painter.tokens.tokenizer.decode(ids).strip() or "?"
+        fits = (yield Judge((styled(text, style, "en"),), drawn.pixels))[0]
     chosen = []
     for at in range(0, len(drawn.pixels), drafts):
         some = slice(at, at + drafts)

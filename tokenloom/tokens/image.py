@@ -57,7 +57,7 @@ MAX_DESCRIPTIONS = 16
 LATER = 0.02
 """By so much more a description has to fit than the one that is next likelier."""
 DRAFTS = 16
-"""Of a picture in another style, of which the one nearest to the picture is taken, unless told."""
+"""Of a picture in another style, of which the best is taken (codec.pixels.best_restyled), unless told."""
 
 
 def best_described(texts: Sequence[str], fits: np.ndarray, ranked: bool = True) -> int:

@@ -215,6 +215,7 @@ def _held_out(recipe: Recipe, batches: MatchBatches) -> Mapping[str, list[Pairs]
             split=split,
             context=batches.context,
             damaged=0.0,
+            twins=0.0,  # a twin may be of another split
         )
         for split in LOOKED_AT
     }

@@ -28,14 +28,15 @@ Through = Callable[[np.ndarray], np.ndarray]
 STYLED = 0.25
 """Share of the captions that name the style, where there is no twin."""
 TWINS = 0.5
-"""Share of the pictures that come with the same scene in another style, both named: only what differs in
-nothing else makes a style worth seeing."""
+"""Chance of two rows to be twins, where the first has one: the same scene in two styles, both named. Only
+what differs in little else makes a style worth seeing."""
 STICKERS = 0.2
 """Share of the pictures that are surely one sprite on no ground: there are thousands of them to know."""
 
 
 class MatchBatches:
-    """Batch n of an endless set. Each picture comes `again` times, with other words and other damage."""
+    """Batch n of an endless set. Each picture comes `again` times, with other words and other damage, but
+    where the one before it has a twin in its place."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class MatchBatches:
         damaged: float = 0.5,
         again: int = 1,
         block: int = 16,
+        twins: float = TWINS,
         through: Through | None = None,
     ) -> None:
         """damaged: share of the pictures that are not clean. again: composing takes time, so the pictures of
@@ -58,10 +60,11 @@ class MatchBatches:
         for name, value in (("rows", rows), ("again", again), ("block", block), ("context", context)):
             if value < 1:
                 raise ValueError(f"{name}: found {value}; allowed: 1 or more")
-        if not 0 <= damaged <= 1:
-            raise ValueError(f"damaged: found {damaged}; allowed: 0 to 1")
+        for name, share in (("damaged", damaged), ("twins", twins)):
+            if not 0 <= share <= 1:
+                raise ValueError(f"{name}: found {share}; allowed: 0 to 1")
         self.sprites, self.tokenizer, self.rows, self.seed = sprites, tokenizer, rows, seed
-        self.split, self.context, self.damaged = split, context, damaged
+        self.split, self.context, self.damaged, self.twins = split, context, damaged, twins
         self.again, self.block, self.through = again, block if again > 1 else 1, through
         self._scenes: OrderedDict[int, Scene] = OrderedDict()
 
@@ -106,7 +109,7 @@ class MatchBatches:
     def _couple(self, indices: Sequence[int], rng: Random) -> tuple[list[Scene], bool]:
         """Two scenes, and whether the second is the first in another style."""
         first = self._scene(indices[0])
-        if len(indices) > 1 and rng.random() < TWINS:
+        if len(indices) > 1 and rng.random() < self.twins:
             styles = list(STYLES)
             rng.shuffle(styles)
             other = twin(self.sprites, first, styles)
@@ -115,7 +118,8 @@ class MatchBatches:
         return [first, *(self._scene(index) for index in indices[1:])], False
 
     def _captions(self, scenes: Sequence[Scene], twins: bool, rng: Random) -> list[str]:
-        """Of twins in one language and one wording, so that the styles' names alone tell them apart."""
+        """Of twins in one language and one wording, so that hardly more than the styles' names tells them
+        apart."""
         texts: list[str] = []
         wording = rng.getrandbits(64)
         for at, scene in enumerate(scenes):
