@@ -266,10 +266,10 @@ def test_the_best_restyled_is_like_the_others_near_to_the_source_and_fits() -> N
     assert best_restyled(grey, same) == 4
     dark, light = np.zeros((8, 8, 4), np.uint8), np.full((8, 8, 4), 255, np.uint8)
     dark[..., 3] = 255
-    assert best_restyled(grey, dark) == 1, "0.7 of 125 is 87"
-    assert best_restyled(grey, light) == 5, "and 0.3 of 255 more is 164"
+    assert best_restyled(grey, dark) == 1, "half of 125 is 63"
+    assert best_restyled(grey, light) == 5, "and half of 255 more is 190"
     fits = np.zeros(7, np.float32)
+    fits[3] = 0.6
+    assert best_restyled(grey, same, fits) == 3, "15 off instead of 4, made up for by 12"
     fits[3] = 0.5
-    assert best_restyled(grey, same, fits) == 3, "15 off instead of 5, made up for by 20"
-    fits[3] = 0.2
     assert best_restyled(grey, same, fits) == 4

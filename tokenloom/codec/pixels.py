@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import torch
 
 WHITE = (255, 255, 255)
-TOWARDS = 0.3
+TOWARDS = 0.5
 """The share of the source in what a restyled picture shall be near to; the rest is the mean of the drafts."""
-FITTING = 40.0
+FITTING = 20.0
 """Levels of 255 by which a draft may be further off for a cosine that is greater by 1."""
 
 

@@ -56,7 +56,7 @@ MAX_DESCRIPTIONS = 16
 """As many rows as an engine has unless told: they are searched side by side."""
 LATER = 0.02
 """By so much more a description has to fit than the one that is next likelier."""
-DRAFTS = 16
+DRAFTS = 32
 """Of a picture in another style, of which the best is taken (codec.pixels.best_restyled), unless told."""
 
 
