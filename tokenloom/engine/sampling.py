@@ -24,6 +24,8 @@ from tokenloom.engine.request import Sampling, TokenLogprob
 
 WORD = (1 << 64) - 1
 BLOCK = 256
+"""Columns that are summed before one of them is sought; a quarter of it where there are few."""
+FEW = 8192
 NOISES = 64
 """Positions whose noise is drawn at once."""
 TOGETHER = 24 * 1024
@@ -263,18 +265,18 @@ def _typical(weights: np.ndarray, mass: float) -> np.ndarray:
 def _draw(weights: np.ndarray, u: np.ndarray) -> np.ndarray:
     """The place in each row where the cumulated weights (B, C) pass u (B,) of their sum: first the block of
     columns, then in it. Sums are float64."""
-    size = weights.shape[1]
-    sums = np.add.reduceat(weights, np.arange(0, size, BLOCK), axis=1, dtype=np.float64)
-    blocks = np.cumsum(sums, axis=1)
-    target = u * blocks[:, -1]
-    block = _passes(blocks, target)
-    rows = np.arange(len(weights))
-    target -= np.where(block, blocks[rows, block - 1], 0.0)
-    columns = (block * BLOCK)[:, None] + np.arange(min(BLOCK, size))
-    parts = weights[rows[:, None], np.minimum(columns, size - 1)]
-    if size % BLOCK:  # the last block is short: what lies behind it weighs nothing
-        parts = np.where(columns < size, parts, np.float32(0))
-    return block * BLOCK + _passes(np.cumsum(parts, axis=1, dtype=np.float64), target)
+    n, size = weights.shape
+    block = BLOCK if size > FEW else BLOCK // 4
+    if size % block:  # what is added weighs nothing
+        whole = np.zeros((n, size + -size % block), weights.dtype)
+        whole[:, :size] = weights
+        weights = whole
+    blocks = weights.reshape(n, -1, block)
+    sums = np.cumsum(blocks.sum(axis=2, dtype=np.float64), axis=1)
+    target = u * sums[:, -1]
+    at, rows = _passes(sums, target), np.arange(n)
+    target -= np.where(at, sums[rows, at - 1], 0.0)
+    return at * block + _passes(np.cumsum(blocks[rows, at], axis=1, dtype=np.float64), target)
 
 
 def _passes(rising: np.ndarray, target: np.ndarray) -> np.ndarray:
