@@ -14,7 +14,7 @@ from tokenloom.codec.config import ImageCodecConfig, Losses
 from tokenloom.codec.folder import BadCodec, Codec, open_codec, save_codec
 from tokenloom.codec.image import ImageCodec
 from tokenloom.codec.losses import reconstruction
-from tokenloom.codec.pixels import best_restyled, flatten, to_pixels, to_tensor
+from tokenloom.codec.pixels import flatten, to_pixels, to_tensor
 from tokenloom.codec.vector import VectorAutoencoder
 
 SMALL = {"size": 32, "widths": (16, 32), "encoder": (1, 1), "decoder": (1, 1)}
@@ -256,20 +256,3 @@ def test_the_plain_autoencoder_finds_the_principal_components() -> None:
         net(torch.zeros(2, 3))
     with pytest.raises(ValueError, match="allowed: \\(N, 3\\)"):
         net.decode(torch.zeros(2, 12))
-
-
-def test_the_best_restyled_is_like_the_others_near_to_the_source_and_fits() -> None:
-    grey = np.full((7, 8, 8, 4), 255, np.uint8)
-    grey[..., :3] = np.array([0, 90, 100, 110, 130, 190, 255])[:, None, None, None]  # their mean is 125
-    same = np.full((8, 8, 4), 255, np.uint8)
-    same[..., :3] = 126
-    assert best_restyled(grey, same) == 4
-    dark, light = np.zeros((8, 8, 4), np.uint8), np.full((8, 8, 4), 255, np.uint8)
-    dark[..., 3] = 255
-    assert best_restyled(grey, dark) == 1, "half of 125 is 63"
-    assert best_restyled(grey, light) == 5, "and half of 255 more is 190"
-    fits = np.zeros(7, np.float32)
-    fits[3] = 0.6
-    assert best_restyled(grey, same, fits) == 3, "15 off instead of 4, made up for by 12"
-    fits[3] = 0.5
-    assert best_restyled(grey, same, fits) == 4

@@ -11,7 +11,6 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 import numpy as np
 import pytest
@@ -34,12 +33,10 @@ from tokenloom.data.picture_set import (
     mix_of,
     opened,
     set_is_there,
-    varied,
     write_picture_set,
 )
 from tokenloom.data.picture_splits import SPLITS, split_of
 from tokenloom.data.picture_tokenizer import caption_texts, picture_tokenizer
-from tokenloom.data.recolour import to_oklab
 from tokenloom.data.scenes import alike, compose
 from tokenloom.data.shards import BadShards, Shards, open_shards
 from tokenloom.data.sprites import Sprites, open_sprites, save_sprites
@@ -209,25 +206,6 @@ def test_restyled_pictures_are_varied_where_that_is_asked(place: Path, sprites: 
         assert (other.style, other.kind) == (plain.style, plain.kind)
         changed += any((a != b).any() for a, b in zip(plain.pictures, other.pictures, strict=True))
     assert changed > 15
-
-
-def test_before_and_after_are_varied_alike() -> None:
-    """In a mirror, with hues turned by one angle, or both."""
-    one = np.zeros((8, 8, 4), np.uint8)
-    one[:, :5] = (150, 90, 80, 255)
-    seen = set()
-    for seed in range(30):
-        first, second = varied([one, one], Random(seed))
-        assert np.array_equal(first, second)
-        mirrored = bool(first[0, 7, 3])
-        assert (first[..., 3] == (one[:, ::-1] if mirrored else one)[..., 3]).all()
-        then, now = (to_oklab(some[:, 4, :3])[0] for some in (one, first))
-        assert now[0] == pytest.approx(then[0], abs=0.02), "as light"
-        assert np.hypot(*now[1:]) == pytest.approx(np.hypot(*then[1:]), abs=0.02), "as vivid"
-        apart = abs((np.arctan2(now[2], now[1]) - np.arctan2(then[2], then[1]) + np.pi) % (2 * np.pi) - np.pi)
-        assert apart < 0.02 or apart > np.radians(15)
-        seen.add((mirrored, bool(apart > 0.02)))
-    assert seen == {(True, False), (False, True), (True, True)}
 
 
 def test_a_set_from_before_there_was_a_share_is_known(place: Path, tmp_path: Path) -> None:

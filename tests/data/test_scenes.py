@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from drawn_sprites import drawn, drawn_sprites
 from tokenloom.data.grounds import PATTERNS, SCENERIES, choose_ground, paint_ground
 from tokenloom.data.layouts import RELATIONS, pair_slots
 from tokenloom.data.picture_record import KINDS, Ground, Kind
+from tokenloom.data.picture_set import varied
 from tokenloom.data.picture_words import COLOURS
 from tokenloom.data.recolour import (
     TARGETS,
@@ -288,3 +290,22 @@ def test_removing_leaves_the_ground(sprites: Sprites) -> None:
             assert (change.after == paint_ground(scene.record.ground)).all()
             assert change.en in ("nothing", "empty background")
     assert done > 30
+
+
+def test_before_and_after_are_varied_alike() -> None:
+    """In a mirror, with hues turned by one angle, or both."""
+    one = np.zeros((8, 8, 4), np.uint8)
+    one[:, :5] = (150, 90, 80, 255)
+    seen = set()
+    for seed in range(30):
+        first, second = varied([one, one], Random(seed))
+        assert np.array_equal(first, second)
+        mirrored = bool(first[0, 7, 3])
+        assert (first[..., 3] == (one[:, ::-1] if mirrored else one)[..., 3]).all()
+        then, now = (to_oklab(some[:, 4, :3])[0] for some in (one, first))
+        assert now[0] == pytest.approx(then[0], abs=0.02), "as light"
+        assert np.hypot(*now[1:]) == pytest.approx(np.hypot(*then[1:]), abs=0.02), "as vivid"
+        apart = abs((np.arctan2(now[2], now[1]) - np.arctan2(then[2], then[1]) + np.pi) % (2 * np.pi) - np.pi)
+        assert apart < 0.02 or apart > np.radians(15)
+        seen.add((mirrored, bool(apart > 0.02)))
+    assert seen == {(True, False), (False, True), (True, True)}

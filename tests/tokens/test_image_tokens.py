@@ -24,6 +24,7 @@ from tokenloom.tokens.image import (
     STYLES,
     PictureTokens,
     add_pictures,
+    best_restyled,
     codec_shape,
     masked_codes,
 )
@@ -378,3 +379,20 @@ def test_nothing_looks_ahead_across_a_pictures_border() -> None:
 def _code(tokens: PictureTokens, id: int) -> bool:
     start, stop = tokens.vocabulary.range("image")
     return start <= id < stop
+
+
+def test_the_best_restyled_is_like_the_others_near_to_the_source_and_fits() -> None:
+    grey = np.full((7, 8, 8, 4), 255, np.uint8)
+    grey[..., :3] = np.array([0, 90, 100, 110, 130, 190, 255])[:, None, None, None]  # their mean is 125
+    same = np.full((8, 8, 4), 255, np.uint8)
+    same[..., :3] = 126
+    assert best_restyled(grey, same) == 4
+    dark, light = np.zeros((8, 8, 4), np.uint8), np.full((8, 8, 4), 255, np.uint8)
+    dark[..., 3] = 255
+    assert best_restyled(grey, dark) == 1, "half of 125 is 63"
+    assert best_restyled(grey, light) == 5, "and half of 255 more is 190"
+    fits = np.zeros(7, np.float32)
+    fits[3] = 0.6
+    assert best_restyled(grey, same, fits) == 3, "15 off instead of 4, made up for by 12"
+    fits[3] = 0.5
+    assert best_restyled(grey, same, fits) == 4

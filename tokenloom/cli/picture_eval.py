@@ -96,7 +96,8 @@ def image_judge(
 ) -> None:
     """Measure a judge on real pictures: does it find the right caption among 20, and the style among three?
 
-    That score is the yardstick of all that it says of drawn pictures. The last line of the output is JSON.
+    Chance is 5 % and a third. That score is the yardstick of all that it says of drawn pictures. The last
+    line of the output is JSON.
     """
     from tokenloom.data.sprites import open_sprites
     from tokenloom.engine.judge import open_judge

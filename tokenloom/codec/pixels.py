@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     import torch
 
 WHITE = (255, 255, 255)
-TOWARDS = 0.5
-"""The share of the source in what a restyled picture shall be near to; the rest is the mean of the drafts."""
-FITTING = 20.0
-"""Levels of 255 by which a draft may be further off for a cosine that is greater by 1."""
 
 
 def checked(pictures: np.ndarray, size: int | None = None) -> np.ndarray:
@@ -64,17 +60,3 @@ def flatten(pictures: np.ndarray, ground: tuple[int, int, int] = WHITE) -> np.nd
     under = np.array(ground, np.float32) * (1 - alpha)
     found: np.ndarray = np.rint(colour * alpha + under).astype(np.uint8)
     return found
-
-
-def best_restyled(drafts: np.ndarray, source: np.ndarray, fits: np.ndarray | None = None) -> int:
-    """Which of drafts uint8 (N, H, W, 4) of a source (H, W, 4) in another style is taken.
-
-    The least risk: drafts are what the model holds possible, so the one nearest to their mean differs least
-    from what it expects (minimum Bayes risk, Kumar and Byrne 2004, HLT-NAACL), by root mean square over
-    white. The mean is moved towards the source, which every draft may have left. fits (N,): how well a judge
-    finds that each shows what is asked, cosines.
-    """
-    flat = flatten(drafts).astype(np.float32)
-    middle = (1 - TOWARDS) * flat.mean(0) + TOWARDS * flatten(source[None])[0]
-    risk = np.sqrt(((flat - middle) ** 2).mean((1, 2, 3)))
-    return int((risk if fits is None else risk - FITTING * fits).argmin())

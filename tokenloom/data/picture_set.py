@@ -167,6 +167,7 @@ def _edit(sprites: Sprites, scene: Scene, lang: Lang, rng: Random) -> Draft | No
 def _restyle(sprites: Sprites, scene: Scene, lang: Lang, rng: Random) -> Draft | None:
     """The scene is the answer, its twin the source; the other way round where its style has no token."""
     own = scene.record.style
+    # Only those that there are, so that a seed shuffles them as it always did.
     others = [style for style in STYLES if style in sprites.styles and style != own]
     rng.shuffle(others)
     other = twin(sprites, scene, others)

@@ -97,7 +97,7 @@ def _put(canvas: NDArray[np.uint8], sprite: NDArray[np.uint8], slot: Slot) -> No
 
 def twin(sprites: Sprites, scene: Scene, styles: Iterable[str]) -> Scene | None:
     """The same scene in the first of these styles in which it can be drawn; its own is no twin."""
-    others = (style for style in styles if style in sprites.styles and style != scene.record.style)
+    others = (style for style in styles if style != scene.record.style)
     return next((found for style in others if (found := alike(sprites, scene, style)) is not None), None)
 
 

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tokenloom.codec.pixels import best_restyled
 from tokenloom.data.captions import caption, styled
 from tokenloom.data.picture_splits import emoji_held_out
 from tokenloom.data.picture_words import CLIPART, TRAINED_STYLES, Lang, key_of
@@ -24,7 +23,7 @@ from tokenloom.evals import picture_sets as sets
 from tokenloom.evals import picture_turned as turned
 from tokenloom.evals.interval import mean
 from tokenloom.evals.picture_features import AMONG
-from tokenloom.tokens.image import DESCRIPTIONS, DRAFTS, best_described
+from tokenloom.tokens.image import DESCRIPTIONS, DRAFTS, best_described, best_restyled
 
 Facts = dict[str, Any]
 Stage = Callable[[str], None]
@@ -114,10 +113,9 @@ def measure_styles(judge: drawn_figures.Sees, sprites: Sprites, n: int = 500) ->
     facts: Facts = {}
     for name, which in (("seen", "train"), ("held-out pairs", "pairs"), ("held-out emoji", "emoji")):
         asked = sets.of_scenes(name, sets.stickers(sprites, which, n))
-        words = zip(asked.texts, asked.langs, strict=True)
-        told = judge.texts([styled(text, style, lang) for text, lang in words for style in TRAINED_STYLES])
-        fits = told.reshape(len(asked), len(TRAINED_STYLES), -1) * judge.pictures(asked.pictures)[:, None]
-        best = fits.sum(2).argmax(1)
+        said = zip(asked.texts, asked.langs, strict=True)
+        words = [[styled(text, style, lang) for style in TRAINED_STYLES] for text, lang in said]
+        best = _fits(judge, asked.pictures, words).argmax(1)
         right = [TRAINED_STYLES[at] == style for at, style in zip(best, asked.styles, strict=True)]
         facts[name] = mean(np.array(right, float)).facts()
     return facts | {"chance": 1 / len(TRAINED_STYLES)}
@@ -315,9 +313,15 @@ def _described(
 
 def _chosen(judge: drawn_figures.Sees, pictures: np.ndarray, words: Sequence[Sequence[str]]) -> list[str]:
     """Of each picture's descriptions, likeliest first, the one that the judge finds nearest to it."""
-    told = judge.texts([text or "?" for some in words for text in some])
-    fits = (told.reshape(len(words), len(words[0]), -1) * judge.pictures(pictures)[:, None]).sum(2)
+    fits = _fits(judge, pictures, words)
     return [some[best_described(some, fit)] for some, fit in zip(words, fits, strict=True)]
+
+
+def _fits(judge: drawn_figures.Sees, pictures: np.ndarray, words: Sequence[Sequence[str]]) -> np.ndarray:
+    """(N, K): how well the judge finds that each picture's own K texts fit it."""
+    told = judge.texts([text or "?" for some in words for text in some])
+    vectors = told.reshape(len(words), len(words[0]), -1)
+    return np.asarray((vectors * judge.pictures(pictures)[:, None]).sum(2))
 
 
 def _label(scene: Scene, lang: Lang) -> str:

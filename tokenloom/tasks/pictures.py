@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tokenloom.codec.pixels import best_restyled
 from tokenloom.data.captions import split_style, styled, usual
 from tokenloom.data.picture_words import UNSEEN_STYLE
 from tokenloom.engine.diffusion import Paint
@@ -35,6 +34,7 @@ from tokenloom.tokens.image import (
     Ask,
     PictureTokens,
     best_described,
+    best_restyled,
     codec_shape,
     masked_codes,
 )

@@ -123,8 +123,7 @@ class MatchBatches:
         texts: list[str] = []
         wording = rng.getrandbits(64)
         for at, scene in enumerate(scenes):
-            own = Random(wording) if twins else Random(wording + at)
-            record = scene.record
+            own, record = Random(wording + (0 if twins else at)), scene.record
             lang = own.choice(LANGS if record.things[0].zh else ("en",))
             text = caption(record, lang, own)
             named = own.random() < STYLED or twins
