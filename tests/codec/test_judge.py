@@ -90,6 +90,27 @@ def test_every_pixel_counts_and_where_it_is() -> None:
     assert not torch.allclose(network.embed_images(x), network.embed_images(x.flip(3)), atol=1e-3)
 
 
+def test_what_is_the_same_everywhere_has_a_path_that_starts_as_none() -> None:
+    torch.manual_seed(0)
+    plain = DualEncoder(JudgeConfig(300, texture=0)).eval()
+    given = DualEncoder(JudgeConfig(300)).eval()
+    missing = given.load_state_dict(plain.state_dict(), strict=False)
+    assert {name.split(".")[1] for name in missing.missing_keys} == {"texture", "texture_out"}
+    x = to_tensor(pictures(2, 64))
+    assert torch.equal(plain.embed_images(x), given.embed_images(x))
+    torch.nn.init.normal_(given.image.texture_out.weight)
+    told, other = given.image(x) - plain.image(x)
+    assert not torch.allclose(told, other, atol=1e-3)
+    # A spot that is moved: the means are the same but for what the border adds on the small grids.
+    spots = torch.full((2, 4, 64, 64), -1.0)
+    spots[0, :, 20:28, 20:28] = 1
+    spots[1, :, 36:44, 36:44] = 1
+    whole = plain.image(spots)
+    here, there = given.image(spots) - whole
+    assert (here - there).norm() < 0.02 * here.norm()
+    assert (whole[0] - whole[1]).norm() > 0.2 * whole[0].norm()
+
+
 def test_a_long_caption_is_read_up_to_the_context() -> None:
     network = small()
     ids = torch.randint(0, 300, (1, 60))
@@ -121,6 +142,7 @@ def test_wrong_captions_are_refused(ids: list[list[int]], lengths: list[int], sa
         ({"widths": (64, 100, 160)}, "widths"),
         ({"blocks": (1,)}, "widths, blocks"),
         ({"out": 0}, "out"),
+        ({"texture": -1}, "texture"),
     ],
 )
 def test_wrong_sizes_are_refused(wrong: dict[str, object], field: str) -> None:
@@ -140,10 +162,23 @@ def test_a_folder_gives_the_judge_back(tmp_path: Path, tokenizer: Tokenizer) -> 
     assert scores.shape == (5, 3)
     assert scores.dtype == np.float32
     assert np.allclose(scores, judge.texts(WORDS) @ judge.pictures(seen).T)
+    mixed = judge.scores([seen[1], WORDS[2], seen[0]], seen)
+    assert np.allclose(mixed[[0, 2]], (judge.pictures(seen) @ judge.pictures(seen).T)[[1, 0]], atol=1e-6)
+    assert np.allclose(mixed[1], scores[2], atol=1e-6)
     about = json.loads((folder / "tokenloom.json").read_text())
     assert about["kind"] == "embedder"
     assert about["tokenizer_sha256"] == tokenizer.hash
     assert (folder / "model.safetensors").stat().st_size < 2 * network.n_params + 20_000
+
+
+def test_a_folder_of_before_there_was_a_path_for_texture_opens(tmp_path: Path) -> None:
+    network = DualEncoder(JudgeConfig(300, texture=0)).eval()
+    folder = save_judge(network, tmp_path / "judge", dtype="float32")
+    values = json.loads((folder / "config.json").read_text())
+    del values["texture"]
+    (folder / "config.json").write_text(json.dumps(values))
+    x = to_tensor(pictures(1, 64))
+    assert torch.equal(open_network(folder).embed_images(x), network.embed_images(x))
 
 
 def test_words_that_spell_control_tokens_stay_words(tokenizer: Tokenizer) -> None:

@@ -178,6 +178,19 @@ def test_a_run_makes_a_judge_and_goes_on_as_if_it_had_not_stopped(place: Path) -
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
+def test_a_judge_is_gone_on_from(place: Path) -> None:
+    first, _ = train(recipe(place, "name=plain", "judge.texture=0"))
+    start = f"judge.start={first / 'model'}"
+    folder, _ = train(recipe(place, "name=given", start, "run.steps=1", "optim.lr=1e-9"))
+    before, after = (open_judge(run / "model").network.state_dict() for run in (first, folder))
+    assert {name.split(".")[1] for name in set(after) - set(before)} == {"texture", "texture_out"}
+    assert all(torch.allclose(before[name], after[name], atol=1e-3) for name in before)
+    with pytest.raises(ValueError, match=r"judge\.start: found .*hidden=16"):
+        train(recipe(place, start, "judge.hidden=24"))
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        train(recipe(place, "judge.start=nowhere"))
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

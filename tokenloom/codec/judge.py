@@ -5,7 +5,8 @@ Not a codec (codec.image) and not a tokenizer: captions come as ids. The idea is
 arXiv:2103.00020, section 2.3); the text tower reads in both directions as in BERT (Devlin et al. 2019,
 arXiv:1810.04805, section 3), normed before each part (Xiong et al. 2020, arXiv:2002.04745); the picture tower
 is a residual network (He et al. 2016, arXiv:1603.05027) whose last grid of features is kept whole, since
-where a thing stands is part of what a caption says.
+where a thing stands is part of what a caption says. What is the same everywhere, as a style is, is told by
+the means of each stage's features over all places, which have a path of their own.
 """
 
 # Shapes: N rows, T ids of a caption, C channels, D width of the common space
@@ -45,6 +46,8 @@ class JudgeConfig:
     """Residual blocks of the stages."""
     hidden: int = 192
     """Width between the last grid and the common space."""
+    texture: int = 64
+    """Width between the stages' means and the common space; 0 = the last grid alone."""
 
     def __post_init__(self) -> None:
         for name in (
@@ -59,6 +62,8 @@ class JudgeConfig:
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}; allowed: 1 or more")
+        if self.texture < 0:
+            raise ValueError(f"texture: found {self.texture}; allowed: 0 or more")
         if self.text_dim % self.text_heads:
             raise ValueError(f"text_heads: found {self.text_heads}; allowed: divisors of {self.text_dim}")
         if len(self.widths) != len(self.blocks) or not self.widths or min(self.widths + self.blocks) < 1:
@@ -188,10 +193,22 @@ class ImageTower(nn.Module):
         self.stages = nn.Sequential(*parts, norm(before), nn.SiLU())
         self.hidden = nn.Linear(before * config.grid**2, config.hidden)
         self.out = nn.Linear(config.hidden, config.out, bias=False)
+        if config.texture:
+            self.texture = nn.Linear(sum(config.widths), config.texture)
+            self.texture_out = nn.Linear(config.texture, config.out, bias=False)
+            nn.init.zeros_(self.texture_out.weight)  # starts as if there were none
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        grid = self.stages(self.stem(x.contiguous(memory_format=torch.channels_last)))  # (N, C, grid, grid)
-        return self.out(F.silu(self.hidden(grid.flatten(1))))
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        means = []  # (N, C) of each stage
+        for part in self.stages:
+            x = part(x)
+            if isinstance(part, nn.SiLU):  # what a stage hands on
+                means.append(x.mean((2, 3)))
+        told = self.out(F.silu(self.hidden(x.flatten(1))))
+        if not hasattr(self, "texture"):
+            return told
+        return told + self.texture_out(F.silu(self.texture(torch.cat(means, 1))))
 
 
 class Block(nn.Module):

@@ -104,6 +104,7 @@ def _config(file: Path) -> JudgeConfig:
     if values.pop("architecture", None) != ARCHITECTURE:
         raise ValueError(f"{file}: architecture: allowed: {ARCHITECTURE!r}")
     values.pop("dtype", None)
+    values.setdefault("texture", 0)  # folders written before there was a path for it
     known = {field.name for field in dataclasses.fields(JudgeConfig)}
     if odd := sorted(set(values) ^ known):
         raise ValueError(f"{file}: found {odd[0]!r} in only one of the file and {sorted(known)}")

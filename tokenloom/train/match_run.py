@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tokenloom.codec.judge import DualEncoder, JudgeConfig
-from tokenloom.codec.judge_folder import save_judge
+from tokenloom.codec.judge_folder import open_network, save_judge
 from tokenloom.data.sprites import open_sprites
 from tokenloom.model.load import pick_device, pick_dtype
 from tokenloom.tokens.folder import read_vocabulary, tokenizer_files
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 LOOKED_AT = ("train", "pairs", "combinations", "emoji")
 """Splits that an evaluation looks at; the loss of the second is the one that counts."""
-SIZES = ("context", "out", "text_layers", "text_dim", "text_heads", "widths", "blocks", "hidden")
+SIZES = ("context", "out", "text_layers", "text_dim", "text_heads", "widths", "blocks", "hidden", "texture")
 OTHERS = 1_000_003
 """Added to the seed for pictures that are only looked at."""
 
@@ -149,7 +149,7 @@ def match_run(recipe: Recipe) -> MatchRun:
     tokenizer, vocab_size = _tokenizer(Path(part.tokenizer).expanduser())
     torch.manual_seed(recipe.seed)
     sizes = {name: getattr(part, name) for name in SIZES}
-    network = DualEncoder(JudgeConfig(vocab_size, **sizes)).to(device)
+    network = _network(JudgeConfig(vocab_size, **sizes), part.start).to(device)
     batches = MatchBatches(
         sprites,
         tokenizer,
@@ -174,6 +174,18 @@ def match_run(recipe: Recipe) -> MatchRun:
         batches=batches,
         held_out=_held_out(recipe, batches),
     )
+
+
+def _network(config: JudgeConfig, start: str) -> DualEncoder:
+    """Fresh weights, or those of a folder."""
+    network = DualEncoder(config)
+    if start:
+        found = open_network(Path(start).expanduser())
+        if found.config not in (config, replace(config, texture=0)):
+            raise ValueError(f"judge.start: found {found.config}; allowed: the recipe's sizes, {config}")
+        added = {name: t for name, t in network.state_dict().items() if name not in found.state_dict()}
+        network.load_state_dict({**found.state_dict(), **added})
+    return network
 
 
 def _sizes(recipe: Recipe) -> Sizes:
@@ -216,6 +228,7 @@ def _held_out(recipe: Recipe, batches: MatchBatches) -> Mapping[str, list[Pairs]
             context=batches.context,
             damaged=0.0,
             twins=0.0,  # a twin may be of another split
+            moved=0,
         )
         for split in LOOKED_AT
     }

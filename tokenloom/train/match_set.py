@@ -30,6 +30,8 @@ STYLED = 0.25
 TWINS = 0.5
 """Chance of two rows to be twins, where the first has one: the same scene in two styles, both named. Only
 what differs in little else makes a style worth seeing."""
+MOVED = 4
+"""Pixels by which a picture is moved at most, each way: no word tells of so little, and drawings are few."""
 STICKERS = 0.2
 """Share of the pictures that are surely one sprite on no ground: there are thousands of them to know."""
 
@@ -51,6 +53,7 @@ class MatchBatches:
         again: int = 1,
         block: int = 16,
         twins: float = TWINS,
+        moved: int = MOVED,
         through: Through | None = None,
     ) -> None:
         """damaged: share of the pictures that are not clean. again: composing takes time, so the pictures of
@@ -60,11 +63,14 @@ class MatchBatches:
         for name, value in (("rows", rows), ("again", again), ("block", block), ("context", context)):
             if value < 1:
                 raise ValueError(f"{name}: found {value}; allowed: 1 or more")
+        if moved < 0:
+            raise ValueError(f"moved: found {moved}; allowed: 0 or more")
         for name, share in (("damaged", damaged), ("twins", twins)):
             if not 0 <= share <= 1:
                 raise ValueError(f"{name}: found {share}; allowed: 0 to 1")
         self.sprites, self.tokenizer, self.rows, self.seed = sprites, tokenizer, rows, seed
         self.split, self.context, self.damaged, self.twins = split, context, damaged, twins
+        self.moved = moved
         self.again, self.block, self.through = again, block if again > 1 else 1, through
         self._scenes: OrderedDict[int, Scene] = OrderedDict()
 
@@ -78,7 +84,7 @@ class MatchBatches:
             shown, twins = self._couple(indices[at : at + 2], rng)
             scenes += shown
             texts += self._captions(shown, twins, rng)
-        pictures = np.stack([scene.pixels for scene in scenes])
+        pictures = shifted(np.stack([scene.pixels for scene in scenes]), rng, self.moved)
         spoiled = np.array([rng.random() < self.damaged for _ in scenes])
         if spoiled.any():
             pictures[spoiled] = damage(pictures[spoiled], rng, self.through)
@@ -140,6 +146,21 @@ def packed(tokenizer: Tokenizer, texts: Sequence[str], pictures: np.ndarray, con
         row[: len(found)] = found
     keys = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big") for text in texts]
     return Pairs(ids, lengths, pictures, np.array(keys, np.int64))
+
+
+def shifted(pictures: np.ndarray, rng: Random, most: int) -> np.ndarray:
+    """Pictures uint8 (N, H, W, 4), each moved by up to `most` pixels both ways, its edge going on where it
+    was. A function of its arguments."""
+    if not most:
+        return pictures
+    high, wide = pictures.shape[1:3]
+    out = np.empty_like(pictures)
+    for row, picture in zip(out, pictures, strict=True):
+        y, x = (rng.randint(-most, most) for _ in range(2))
+        row[:] = picture[np.clip(np.arange(high) - y, 0, high - 1)][
+            :, np.clip(np.arange(wide) - x, 0, wide - 1)
+        ]
+    return out
 
 
 def damage(pictures: np.ndarray, rng: Random, through: Through | None = None) -> np.ndarray:

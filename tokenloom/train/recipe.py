@@ -180,6 +180,9 @@ class JudgePart:
     """Folder of sprites (`loom data sprites`), from which its pictures are composed."""
     tokenizer: str = ""
     """Folder of the tokenizer whose text ids captions become."""
+    start: str = ""
+    """Folder of a dual encoder to go on from, of the same sizes and tokenizer; empty = fresh weights. One
+    without `texture` is given it."""
     codec: str = ""
     """Folder of a codec; half of the damaged pictures go through it. Empty = they are blurred or noisy."""
     damaged: float = 0.5
@@ -201,6 +204,8 @@ class JudgePart:
     """Residual blocks of the stages."""
     hidden: int = 192
     """Width between the last grid of features and the common space."""
+    texture: int = 64
+    """Width between the means of the stages' features and the common space; 0 = the last grid alone."""
 
 
 @dataclass(frozen=True)
