@@ -209,7 +209,7 @@ class Pictures:
             case Decode():
                 return hands.decode(need.codes)
             case Judge():
-                return hands.judge(list(need.texts), need.pictures)
+                return hands.judge(list(need.told), need.pictures)
 
 
 class Diffusion(Pictures):

@@ -25,7 +25,7 @@ from tokenloom.tasks.pictures import (
     vary,
     walk,
 )
-from tokenloom.tokens.image import DESCRIPTIONS, DRAFTS
+from tokenloom.tokens.image import DESCRIPTIONS, DRAFTS, RESTYLING, STYLES
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one code a place", "two codes a place"])
@@ -68,7 +68,7 @@ class Taker:
                     .astype("u1")
                 )
             case Judge():
-                return np.resize(self.fits, (len(need.texts), len(need.pictures)))
+                return np.resize(self.fits, (len(need.told), len(need.pictures)))
 
     @property
     def kinds(self) -> list[str]:
@@ -145,15 +145,23 @@ def test_the_other_roads(painter: Painter) -> None:
 
 def test_of_drafts_in_another_style_the_one_is_kept_that_fits_what_the_source_shows(painter: Painter) -> None:
     take = Taker(painter)
-    take.fits = np.zeros(2 * DRAFTS, np.float32)
-    take.fits[[3, DRAFTS + 5]] = 1.0
+    take.fits = np.zeros((1 + len(STYLES), 1 + 2 * DRAFTS), np.float32)
+    take.fits[0, [1 + 3, 1 + DRAFTS + 5]] = 1.0
     drawn = walk(restyle(painter, source(), "noto", Wish(n=2)), take)
     assert take.kinds == ["Encode", "Write", "Decode", "Write", "Judge"]
     assert take.needs[1].n == 2 * DRAFTS
-    assert take.needs[-1].texts == ("a fox, noto style",), "its description, in the style asked for"
+    request = take.needs[1].request("id", "model")
+    assert (request.guidance, request.sampling.temperature) == RESTYLING
+    told, shown = take.needs[-1].told, take.needs[-1].pictures
+    assert np.array_equal(told[0], source())
+    names = (*STYLES[:3], "clip art")
+    assert told[1:] == tuple(f"a fox, {name} style" for name in names), "its description, in every style"
+    assert np.array_equal(shown[0], source())
+    assert len(shown) == 1 + 2 * DRAFTS
     assert drawn.codes[:, 0].tolist() == [3, DRAFTS + 5], "each of its own drafts"
     assert drawn.pixels[:, 0, 0, 0].tolist() == [3, DRAFTS + 5]
-    assert drawn.picture_tokens == 2 * DRAFTS * painter.tokens.per_picture
+    words = len(painter.tokens.tokenizer.encode("a fox"))
+    assert drawn.picture_tokens == 2 * DRAFTS * painter.tokens.per_picture + words
     for wish, drafts in ((Wish(n=2, best_of=3), 6), (Wish(n=64), 256)):  # as many as are allowed
         take = Taker(painter)
         walk(restyle(painter, source(), "noto", wish), take)

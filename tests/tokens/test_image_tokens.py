@@ -20,12 +20,14 @@ from tokenloom.model.step import TorchStep
 from tokenloom.model.transformer import Transformer, init_weights
 from tokenloom.tokens.folder import tokenizer_files
 from tokenloom.tokens.image import (
+    FITTING,
     PICTURE_MARKS,
     STYLES,
     PictureTokens,
     add_pictures,
     best_restyled,
     codec_shape,
+    fits_of_restyled,
     masked_codes,
 )
 from tokenloom.tokens.train import Plan, train_tokenizer
@@ -392,7 +394,19 @@ def test_the_best_restyled_is_like_the_others_near_to_the_source_and_fits() -> N
     assert best_restyled(grey, dark) == 1, "half of 125 is 63"
     assert best_restyled(grey, light) == 5, "and half of 255 more is 190"
     fits = np.zeros(7, np.float32)
-    fits[3] = 0.6
+    fits[3] = 12 / FITTING
     assert best_restyled(grey, same, fits) == 3, "15 off instead of 4, made up for by 12"
-    fits[3] = 0.5
+    fits[3] = 10 / FITTING
     assert best_restyled(grey, same, fits) == 4
+
+
+def test_a_draft_fits_as_the_source_moved_by_what_the_styles_names_change() -> None:
+    random = np.random.default_rng(0)
+    unit = random.normal(size=(9, 6))
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    source, told, drafts = unit[0], unit[1:5], unit[5:]
+    seen = np.stack([source, *told]) @ np.stack([source, *drafts]).T
+    for style in range(4):
+        own = max((at for at in range(4) if at != style), key=lambda at: float(told[at] @ source))
+        moved = source + told[style] - told[own]
+        assert np.allclose(fits_of_restyled(seen, style), drafts @ moved)

@@ -6,7 +6,7 @@ ends with the pipe, that is when the parent is gone, however that went; the term
 
 Commands (tuples): ("load", call, Source) ("unload", call, name) ("status", call) ("submit", Request)
 ("abort", id) ("close",); of voices ("speak", call, ...) ("hear", call, ...) ("hush", call, id); of codecs and
-judges ("encode", call, name, pictures) ("decode", call, name, codes) ("judge", call, name, texts, pictures);
+judges ("encode", call, name, pictures) ("decode", call, name, codes) ("judge", call, name, told, pictures);
 of diffusion models ("paint", call, name, Paint) ("drop", call). Answers: ("reply", call, value, error)
 ("news", [Delta, ...]) ("stroke", call, Stroke).
 """

@@ -61,9 +61,16 @@ class Judge:
                 out[part] = self.network.embed_images(to_tensor(pictures[part]).to(device)).cpu().numpy()
         return out
 
-    def scores(self, texts: Sequence[str], pictures: np.ndarray) -> np.ndarray:
-        """(n_texts, n_pictures) float32 in [-1, 1]: the higher, the better they fit."""
-        return np.asarray(self.texts(texts) @ self.pictures(pictures).T)
+    def scores(self, told: Sequence[str | np.ndarray], pictures: np.ndarray) -> np.ndarray:
+        """(n_told, n_pictures) float32 in [-1, 1]: the higher, the better they fit. What is told are captions
+        or pictures (size, size, 4)."""
+        words = [at for at, one in enumerate(told) if isinstance(one, str)]
+        shown = [at for at, one in enumerate(told) if not isinstance(one, str)]
+        vectors = np.zeros((len(told), self.width), np.float32)
+        vectors[words] = self.texts([str(told[at]) for at in words])
+        if shown:
+            vectors[shown] = self.pictures(np.stack([np.asarray(told[at]) for at in shown]))
+        return np.asarray(vectors @ self.pictures(pictures).T)
 
 
 def open_judge(folder: str | Path, device: str = "cpu") -> Judge:

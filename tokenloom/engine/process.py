@@ -227,7 +227,8 @@ class EngineProcess:
         """Has the codec or the judge of a model that was loaded do something; never waits.
 
         The future's result: "encode", pictures uint8 (N, H, W, 4) -> codes int64 (N, P); "decode", codes ->
-        pictures; "judge", texts, pictures -> float32 (texts, N). EngineError says why it could not be done.
+        pictures; "judge", T captions or pictures (H, W, 4), pictures -> float32 (T, N). EngineError says why
+        it could not be done.
         """
         return self._call(kind, model, *arguments)
 

@@ -5,7 +5,7 @@ PyTorch takes its time, and worked by the host between two steps of the models, 
 that texts that are being written go on.
 """
 
-# Shapes: N pictures, H W pixels, P codes of a picture, T texts
+# Shapes: N pictures, H W pixels, P codes of a picture, T texts or pictures
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class Hands(Protocol):
         """int64 (N, P) -> uint8 (N, H, W, 4)."""
         ...
 
-    def judge(self, texts: list[str], pictures: np.ndarray) -> np.ndarray:
-        """float32 (T, N): how well each text fits each picture."""
+    def judge(self, told: list[str | np.ndarray], pictures: np.ndarray) -> np.ndarray:
+        """float32 (T, N): how well each caption, or picture (H, W, 4), fits each picture."""
         ...
 
 
@@ -76,7 +76,7 @@ class TorchHands:
     def decode(self, codes: np.ndarray) -> np.ndarray:
         return self._codec.decode(codes)
 
-    def judge(self, texts: list[str], pictures: np.ndarray) -> np.ndarray:
+    def judge(self, told: list[str | np.ndarray], pictures: np.ndarray) -> np.ndarray:
         if self._judge is None:
             from tokenloom.engine.judge import open_judge
 
@@ -85,7 +85,7 @@ class TorchHands:
                     f"{self._folder.name} has no judge: there is no {JUDGE}/config.json in its folder"
                 )
             self._judge = open_judge(self._folder / JUDGE)
-        scores: np.ndarray = self._judge.scores(texts, pictures)
+        scores: np.ndarray = self._judge.scores(told, pictures)
         return scores
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from tokenloom.engine.request import Request, Sampling
 from tokenloom.evals.ask import GREEDY, ModelFailed
-from tokenloom.tokens.image import Ask, PictureTokens, masked_codes
+from tokenloom.tokens.image import RESTYLING, Ask, PictureTokens, masked_codes
 
 if TYPE_CHECKING:
     from tokenloom.codec.folder import Codec
@@ -57,12 +57,13 @@ class Artist:
     def restyle(
         self, pictures: np.ndarray, styles: Sequence[str], seeds: Sequence[int], drafts: int = 1
     ) -> np.ndarray:
-        """Drafts (N, drafts, S, S, 4) uint8 of the pictures (N, S, S, 4) uint8 in other styles, without
-        guidance."""
+        """Drafts (N, drafts, S, S, 4) uint8 of the pictures (N, S, S, 4) uint8 in other styles, with the
+        guidance and at the temperature of the task."""
+        guidance, temperature = RESTYLING
         codes = self.encode(pictures)
         asks = [self.tokens.restyle(row, style) for row, style in zip(codes, styles, strict=True)]
         every = [ask for ask in asks for _ in range(drafts)]
-        made = self.at(guidance=1.0)._pictures(
+        made = self.at(guidance, replace(self.sampling, temperature=temperature))._pictures(
             every, [seed * drafts + at for seed in seeds for at in range(drafts)]
         )
         return made.reshape(len(pictures), drafts, *made.shape[1:])

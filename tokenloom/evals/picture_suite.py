@@ -23,7 +23,14 @@ from tokenloom.evals import picture_sets as sets
 from tokenloom.evals import picture_turned as turned
 from tokenloom.evals.interval import mean
 from tokenloom.evals.picture_features import AMONG
-from tokenloom.tokens.image import DESCRIPTIONS, DRAFTS, best_described, best_restyled
+from tokenloom.tokens.image import (
+    DESCRIPTIONS,
+    DRAFTS,
+    STYLES,
+    best_described,
+    best_restyled,
+    fits_of_restyled,
+)
 
 Facts = dict[str, Any]
 Stage = Callable[[str], None]
@@ -275,11 +282,12 @@ def _restyled(
     seeds = range(seed * 1_000_000, seed * 1_000_000 + len(found))
     drafts = draws.restyle(sources, styles, seeds, DRAFTS)
     shown = [texts[0] or "?" for texts in draws.describe(sources, ["en"] * len(sources))]
-    asked = judge.texts([styled(text, style, "en") for text, style in zip(shown, styles, strict=True)])
-    chosen = [
-        best_restyled(some, source, judge.pictures(some) @ wanted)
-        for some, source, wanted in zip(drafts, sources, asked, strict=True)
-    ]
+    chosen = []
+    for some, source, style, text in zip(drafts, sources, styles, shown, strict=True):
+        vectors = judge.pictures(np.concatenate([source[None], some]))
+        told = judge.texts([styled(text, one, "en") for one in STYLES])
+        seen = np.concatenate([vectors[:1], told]) @ vectors.T
+        chosen.append(best_restyled(some, source, fits_of_restyled(seen, STYLES.index(style))))
     made = drafts[np.arange(len(drafts)), chosen]
     facts = {"drafts": DRAFTS, **turned.restyling(judge, sources, made, true_pictures)}
     facts["one_draft"] = turned.restyling(judge, sources, drafts[:, 0], true_pictures)

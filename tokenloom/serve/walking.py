@@ -93,7 +93,7 @@ async def ask(desk: Desk, model: Loaded | Drawing, need: Need) -> Any:
         case Decode():
             work = desk.engine.work(model.base, "decode", need.codes)
         case Judge():
-            work = desk.engine.work(model.base, "judge", list(need.texts), need.pictures)
+            work = desk.engine.work(model.base, "judge", list(need.told), need.pictures)
         case _:
             raise AssertionError(need)
     try:

@@ -30,12 +30,14 @@ from tokenloom.tokens.image import (
     DRAFTS,
     LANGUAGES,
     MAX_DESCRIPTIONS,
+    RESTYLING,
     STYLES,
     Ask,
     PictureTokens,
     best_described,
     best_restyled,
     codec_shape,
+    fits_of_restyled,
     masked_codes,
 )
 from tokenloom.weights.tokenizer_files import json_object
@@ -126,9 +128,9 @@ class Decode:
 
 @dataclass(frozen=True)
 class Judge:
-    """float32 (texts, N): how well each text fits each picture."""
+    """float32 (told, N): how well each caption, or picture uint8 (S, S, 4), fits each picture."""
 
-    texts: tuple[str, ...]
+    told: tuple[str | np.ndarray, ...]
     pictures: np.ndarray
 
 
@@ -151,7 +153,7 @@ class Drawn:
     """The words they were drawn from: the prompt's, as the model knows them."""
     prompt_tokens: int = 0
     picture_tokens: int = 0
-    """Written in all, candidates that were not chosen among them."""
+    """Written in all: what was not chosen is among them, and a description that served to choose."""
     withheld: tuple[bool, ...] = ()
     """Which are black, for the model's own safety checker held them back; () where nothing was checked."""
 
@@ -199,16 +201,19 @@ def edit(
 def restyle(painter: Painter, source: np.ndarray, style: str, wish: Wish = Wish()) -> Road[Drawn]:
     """The picture `source` uint8 (S, S, 4) in another style: of several drafts the best one.
 
-    Best is what `best_restyled` says: like the others, near to the source and, where there is a judge,
-    fitting the likeliest description of the source in that style. Without guidance unless told: the source is
-    before the model anyhow, and twice the drafts are worth more.
+    Best is what `best_restyled` says: like the others, near to the source and, where there is a judge, what
+    the source would be in that style. Guidance and temperature are RESTYLING's unless told.
     """
     if check_style(style) is None:
         raise PictureError(f"style: missing; allowed: {', '.join(STYLES)}")
     codes = yield Encode(source[None])
     ask = _asked(lambda: painter.tokens.restyle(codes[0], style))
     drafts = wish.candidates(DRAFTS)
-    wish = dataclasses.replace(wish, guidance=1.0 if wish.guidance is None else wish.guidance)
+    wish = dataclasses.replace(
+        wish,
+        guidance=RESTYLING[0] if wish.guidance is None else wish.guidance,
+        temperature=RESTYLING[1] if wish.temperature is None else wish.temperature,
+    )
     drawn = yield from _drawn(painter, ask, "", wish, drafts)
     if drafts == 1:
         return drawn
@@ -217,7 +222,14 @@ def restyle(painter: Painter, source: np.ndarray, style: str, wish: Wish = Wish(
         shown = _asked(lambda: painter.tokens.describe(codes[0], "en"))
         (ids,) = yield Write(shown, 1, drawn.seed, 1.0, Sampling(temperature=0.0), picture=False)
         text = painter.tokens.tokenizer.decode(ids).strip() or "?"
-        fits = (yield Judge((styled(text, style, "en"),), drawn.pixels))[0]
+        words = [styled(text, one, "en") for one in STYLES]
+        seen = yield Judge((source, *words), np.concatenate([source[None], drawn.pixels]))
+        fits = fits_of_restyled(seen, STYLES.index(style))
+        drawn = dataclasses.replace(
+            drawn,
+            prompt_tokens=drawn.prompt_tokens + len(shown.ids),
+            picture_tokens=drawn.picture_tokens + len(ids),
+        )
     chosen = []
     for at in range(0, len(drawn.pixels), drafts):
         some = slice(at, at + drafts)

@@ -57,12 +57,15 @@ MAX_DESCRIPTIONS = 16
 """As many rows as an engine has unless told: they are searched side by side."""
 LATER = 0.02
 """By so much more a description has to fit than the one that is next likelier."""
-DRAFTS = 32
+DRAFTS = 48
 """Of a picture in another style, of which the best is taken, unless told."""
 TOWARDS = 0.5
 """The share of the source in what a restyled picture shall be near to; the rest is the mean of the drafts."""
-FITTING = 20.0
-"""Levels of 255 by which a draft may be further off for a cosine that is greater by 1."""
+FITTING = 60.0
+"""Levels of 255 by which a draft may be further off for a fit that is greater by 1."""
+RESTYLING = (1.75, 0.55)
+"""Guidance and temperature of a restyled picture, unless told: without the former half of the drafts keep the
+style of their source."""
 
 
 def best_described(texts: Sequence[str], fits: np.ndarray, ranked: bool = True) -> int:
@@ -78,12 +81,25 @@ def best_restyled(drafts: np.ndarray, source: np.ndarray, fits: np.ndarray | Non
     The least risk: drafts are what the model holds possible, so the one nearest to their mean differs least
     from what it expects (minimum Bayes risk, Kumar and Byrne 2004, HLT-NAACL), by root mean square over
     white. The mean is moved towards the source, which every draft may have left. fits (N,): how well a judge
-    finds that each shows what is asked, cosines.
+    finds that each is what is asked.
     """
     flat = flatten(drafts).astype(np.float32)
     middle = (1 - TOWARDS) * flat.mean(0) + TOWARDS * flatten(source[None])[0]
     risk = np.sqrt(((flat - middle) ** 2).mean((1, 2, 3)))
     return int((risk if fits is None else risk - FITTING * fits).argmin())
+
+
+def fits_of_restyled(seen: np.ndarray, style: int) -> np.ndarray:
+    """How well each of N drafts is what a source would be in another style, float (N,).
+
+    seen (1 + S, 1 + N): a judge's cosines of the source and of its description in each of S styles with the
+    source and its drafts; style: the one that is asked for. The source's vector is moved by the difference of
+    two descriptions', in the style asked for and in that of the others which fits the source best: a change
+    of words is a direction in the common space (StyleGAN-NADA, Gal et al. 2021, arXiv:2108.00946, section 1).
+    """
+    own = np.delete(np.arange(1, len(seen)), style)
+    before = own[seen[own, 0].argmax()]
+    return np.asarray(seen[0, 1:] + seen[1 + style, 1:] - seen[before, 1:])
 
 
 @dataclass(frozen=True)
