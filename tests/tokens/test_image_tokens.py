@@ -409,4 +409,4 @@ def test_a_draft_fits_as_the_source_moved_by_what_the_styles_names_change() -> N
     for style in range(4):
         own = max((at for at in range(4) if at != style), key=lambda at: float(told[at] @ source))
         moved = source + told[style] - told[own]
-        assert np.allclose(fits_of_restyled(seen, style), drafts @ moved)
+        assert np.allclose(fits_of_restyled(seen, style), drafts @ (moved + told[style]))

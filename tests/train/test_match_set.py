@@ -182,6 +182,8 @@ def test_a_judge_is_gone_on_from(place: Path) -> None:
     first, _ = train(recipe(place, "name=plain", "judge.texture=0"))
     start = f"judge.start={first / 'model'}"
     folder, _ = train(recipe(place, "name=given", start, "run.steps=1", "optim.lr=1e-9"))
+    cards = [(run / "model" / "README.md").read_text() for run in (first, folder)]
+    assert ["gone on from trained weights" in card for card in cards] == [False, True]
     before, after = (open_judge(run / "model").network.state_dict() for run in (first, folder))
     assert {name.split(".")[1] for name in set(after) - set(before)} == {"texture", "texture_out"}
     assert all(torch.allclose(before[name], after[name], atol=1e-3) for name in before)

@@ -106,7 +106,7 @@ def restyle(
         int | None,
         typer.Option(
             help="Draw so many drafts of each picture and keep the best: like the others, near to the "
-            "picture given, and fitting what it shows; without it 32.",
+            "picture given, and what it would be in that style; without it 64.",
             min=1,
             show_default=False,
         ),

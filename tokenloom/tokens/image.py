@@ -57,11 +57,11 @@ MAX_DESCRIPTIONS = 16
 """As many rows as an engine has unless told: they are searched side by side."""
 LATER = 0.02
 """By so much more a description has to fit than the one that is next likelier."""
-DRAFTS = 48
+DRAFTS = 64
 """Of a picture in another style, of which the best is taken, unless told."""
 TOWARDS = 0.5
 """The share of the source in what a restyled picture shall be near to; the rest is the mean of the drafts."""
-FITTING = 60.0
+FITTING = 50.0
 """Levels of 255 by which a draft may be further off for a fit that is greater by 1."""
 RESTYLING = (1.75, 0.55)
 """Guidance and temperature of a restyled picture, unless told: without the former half of the drafts keep the
@@ -96,10 +96,11 @@ def fits_of_restyled(seen: np.ndarray, style: int) -> np.ndarray:
     source and its drafts; style: the one that is asked for. The source's vector is moved by the difference of
     two descriptions', in the style asked for and in that of the others which fits the source best: a change
     of words is a direction in the common space (StyleGAN-NADA, Gal et al. 2021, arXiv:2108.00946, section 1).
+    Added is how well the description in the style asked for fits by itself.
     """
     own = np.delete(np.arange(1, len(seen)), style)
     before = own[seen[own, 0].argmax()]
-    return np.asarray(seen[0, 1:] + seen[1 + style, 1:] - seen[before, 1:])
+    return np.asarray(seen[0, 1:] + 2 * seen[1 + style, 1:] - seen[before, 1:])
 
 
 @dataclass(frozen=True)

@@ -250,7 +250,8 @@ def card(run: MatchRun, outcome: Outcome) -> str:
         f"pictures of {config.size}x{config.size} pixels with transparency become vectors of {config.out} "
         f"numbers, whose products say what belongs together. Trained with Tokenloom: objective match, "
         f"{outcome.step} steps of {run.sizes.rows} pairs, peak learning rate {run.sizes.lr:.3g}, "
-        f"{recipe.optim.kind}, seed {recipe.seed}, {outcome.seconds / 60:.0f} minutes.\n\n"
+        f"{recipe.optim.kind}, seed {recipe.seed}, {outcome.seconds / 60:.0f} minutes"
+        f"{', gone on from trained weights' if recipe.judge.start else ''}.\n\n"
         + (
             f"Right answers within batches of 64, and the loss of held-out pairs:\n\n{scores}"
             if scores
