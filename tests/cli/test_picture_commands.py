@@ -18,6 +18,7 @@ from typer.main import get_command
 
 from tokenloom import cli
 from tokenloom.cli.picture_options import How
+from tokenloom.tasks.picture_wish import MAX_CANDIDATES
 from tokenloom.tokens.image import DESCRIPTIONS, DRAFTS, MAX_DESCRIPTIONS
 from tokenloom.trust import verify
 
@@ -174,7 +175,9 @@ def test_what_the_commands_share_is_said_once() -> None:
     for field in dataclasses.fields(How):
         assert told[0][field.name] == told[1][field.name] == told[2][field.name], field.name
     assert told[0]["best_of"] == told[1]["best_of"]
-    assert f"without it {DRAFTS}." in told[2]["best_of"][1]
+    assert (
+        f"without it {DRAFTS}, of more than four pictures {MAX_CANDIDATES} in all." in told[2]["best_of"][1]
+    )
     described = {one.name: one for one in group.commands["describe"].params}  # type: ignore[attr-defined]
     assert f"without it {DESCRIPTIONS}," in described["best_of"].help
     assert described["best_of"].max == MAX_DESCRIPTIONS

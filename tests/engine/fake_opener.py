@@ -127,8 +127,9 @@ class FakeHands:
         pictures[..., 3] = len(codes)  # how many were done in one piece
         return pictures
 
-    def judge(self, texts: list[str], pictures: np.ndarray) -> np.ndarray:
-        return np.array([[len(t) * p[0, 0, 0] for p in pictures] for t in texts], np.float32)
+    def judge(self, told: list[str | np.ndarray], pictures: np.ndarray) -> np.ndarray:
+        weights = [len(one) if isinstance(one, str) else int(one[0, 0, 0]) for one in told]
+        return np.array([[weight * int(p[0, 0, 0]) for p in pictures] for weight in weights], np.float32)
 
 
 def open_works(path: str) -> FakeHands:

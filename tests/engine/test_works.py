@@ -78,6 +78,8 @@ def test_each_kind_is_done_whole(host: Host) -> None:
     assert back.tolist() == [[5]] * 11
     scores, _ = done(host, "judge", "p", ["a", "bcd"], pictures)
     assert scores.tolist() == [[5.0] * 11, [15.0] * 11]
+    shown, _ = done(host, "judge", "p", [pictures[0], "a"], pictures)
+    assert shown.tolist() == [[25.0] * 11, [5.0] * 11], "a picture may be told, too"
     assert host.sleep_s is None
 
 

@@ -106,7 +106,8 @@ def restyle(
         int | None,
         typer.Option(
             help="Draw so many drafts of each picture and keep the best: like the others, near to the "
-            "picture given, and what it would be in that style; without it 64.",
+            "picture given, and, for the judge, what it would be in that style; without it 64, of more than "
+            "four pictures 256 in all.",
             min=1,
             show_default=False,
         ),

@@ -26,7 +26,13 @@ def image_eval(
         Path, typer.Option("--out", "-o", help="The folder for pictures.json, pictures.md and the sheets.")
     ] = Path("picture-report"),
     guidance: Annotated[
-        float | None, typer.Option(help="When not given as the model recommends.", show_default=False, min=0)
+        float | None,
+        typer.Option(
+            help="Of drawings and edits. When not given as the model recommends; another style is drawn as "
+            "`loom restyle` does it.",
+            show_default=False,
+            min=0,
+        ),
     ] = None,
     temperature: Annotated[
         float | None, typer.Option(help="When not given as the model recommends.", show_default=False, min=0)

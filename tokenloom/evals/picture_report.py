@@ -231,7 +231,8 @@ def _restyled(facts: Facts) -> str:
     return (
         f"{facts['n']} pairs, into a style in which the emoji was never shown: is the result nearer to the "
         f"true picture than the source is? Of {facts['drafts']} drafts the best is taken, as the task does "
-        "it: like the others, near to the source, and fitting its description in that style. A blurred "
+        f"it, with guidance {facts['guidance']:g} at temperature {facts['temperature']:g}: like the others, "
+        "near to the source, and what that would be in the style asked for. A blurred "
         "picture is nearer by pixels, too, and the judge that chooses is the one that measures: both "
         "figures are flattered. An unchanged picture scores 0. Mean distance by pixels: source "
         f"{facts['rms']['source']:.1f}, result {facts['rms']['made']:.1f}, one draft "

@@ -26,6 +26,7 @@ from tokenloom.evals.picture_features import AMONG
 from tokenloom.tokens.image import (
     DESCRIPTIONS,
     DRAFTS,
+    RESTYLING,
     STYLES,
     best_described,
     best_restyled,
@@ -289,7 +290,9 @@ def _restyled(
         seen = np.concatenate([vectors[:1], told]) @ vectors.T
         chosen.append(best_restyled(some, source, fits_of_restyled(seen, STYLES.index(style))))
     made = drafts[np.arange(len(drafts)), chosen]
-    facts = {"drafts": DRAFTS, **turned.restyling(judge, sources, made, true_pictures)}
+    guidance, temperature = RESTYLING
+    how = {"drafts": DRAFTS, "guidance": guidance, "temperature": temperature}
+    facts = {**how, **turned.restyling(judge, sources, made, true_pictures)}
     facts["one_draft"] = turned.restyling(judge, sources, drafts[:, 0], true_pictures)
     n = sizes.sheet
     captions = tuple(f"{s.record.things[0].en}: {s.record.style} to {t.record.style}" for s, t in found[:n])

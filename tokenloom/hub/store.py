@@ -281,7 +281,7 @@ def bytes_in(folder: Path, suffix: str = "") -> int:
     for place, _, names in os.walk(folder):  # passes over a folder that is gone, where Path.rglob raises
         for name in names:
             if name.endswith(suffix):
-                with suppress(FileNotFoundError):
+                with suppress(OSError):
                     size += os.path.getsize(os.path.join(place, name))
     return size
 

@@ -41,12 +41,14 @@ class Pictured(Body):
     seed: int | None = Field(None, ge=-SEEDS, lt=SEEDS)
     """The same seed and request give the same pictures; drawn when not given; x-tokenloom-seed tells it."""
     guidance: float | None = Field(None, ge=0, le=20)
-    """How strongly the words hold; 1 = as learned. When not given, as the model's makers recommend."""
+    """How strongly the words hold; 1 = as learned. When not given, as the model's makers recommend; of an
+    edit by style alone 1.75, and the temperature 0.55."""
     temperature: float | None = Field(None, ge=0, le=2)
     top_k: int | None = Field(None, ge=0)
     top_p: float | None = Field(None, gt=0, le=1)
     best_of: int | None = Field(None, ge=1, le=256)
-    """The judge chooses each picture out of so many candidates."""
+    """The judge chooses each picture out of so many candidates; of an edit by style alone 64 when not given,
+    or 256 in all, of which one is kept that is like the others, near to the source and in that style."""
     negative_prompt: str | None = None
     """What shall not be seen. This and the next two are for diffusion models alone."""
     steps: int | None = Field(None, ge=1, le=500)

@@ -22,14 +22,15 @@ class PictureError(ValueError):
 
 @dataclass(frozen=True)
 class Wish:
-    """How pictures are to be drawn, whatever they show. None: as the model's makers recommend."""
+    """How pictures are to be drawn, whatever they show. None: as the model's makers recommend, of a picture
+    in another style by tokens.image.RESTYLING."""
 
     n: int = 1
     seed: int | None = None
     """The same seed gives the same pictures; None draws one."""
     best_of: int | None = None
-    """Each picture is chosen out of so many: of words by the judge, of a picture in another style by what is
-    left of it. None: DRAFTS of the latter, else 1."""
+    """Each picture is chosen out of so many: of words by the judge, of a picture in another style as
+    tokens.image.best_restyled does. None: DRAFTS of the latter (MAX_CANDIDATES in all), else 1."""
     guidance: float | None = None
     """How strongly the words hold; 1 = no more than the model learned."""
     temperature: float | None = None

@@ -153,7 +153,7 @@ class Drawn:
     """The words they were drawn from: the prompt's, as the model knows them."""
     prompt_tokens: int = 0
     picture_tokens: int = 0
-    """Written in all: what was not chosen is among them, and a description that served to choose."""
+    """Written in all, candidates that were not chosen among them."""
     withheld: tuple[bool, ...] = ()
     """Which are black, for the model's own safety checker held them back; () where nothing was checked."""
 
@@ -202,13 +202,14 @@ def restyle(painter: Painter, source: np.ndarray, style: str, wish: Wish = Wish(
     """The picture `source` uint8 (S, S, 4) in another style: of several drafts the best one.
 
     Best is what `best_restyled` says: like the others, near to the source and, where there is a judge, what
-    the source would be in that style. Guidance and temperature are RESTYLING's unless told.
+    the source would be in that style. Guidance and temperature are RESTYLING's unless told; at a temperature
+    of 0 all drafts would be one.
     """
     if check_style(style) is None:
         raise PictureError(f"style: missing; allowed: {', '.join(STYLES)}")
     codes = yield Encode(source[None])
     ask = _asked(lambda: painter.tokens.restyle(codes[0], style))
-    drafts = wish.candidates(DRAFTS)
+    drafts = wish.candidates(1 if wish.temperature == 0 else DRAFTS)
     wish = dataclasses.replace(
         wish,
         guidance=RESTYLING[0] if wish.guidance is None else wish.guidance,
@@ -225,11 +226,6 @@ def restyle(painter: Painter, source: np.ndarray, style: str, wish: Wish = Wish(
         words = [styled(text, one, "en") for one in STYLES]
         seen = yield Judge((source, *words), np.concatenate([source[None], drawn.pixels]))
         fits = fits_of_restyled(seen, STYLES.index(style))
-        drawn = dataclasses.replace(
-            drawn,
-            prompt_tokens=drawn.prompt_tokens + len(shown.ids),
-            picture_tokens=drawn.picture_tokens + len(ids),
-        )
     chosen = []
     for at in range(0, len(drawn.pixels), drafts):
         some = slice(at, at + drafts)

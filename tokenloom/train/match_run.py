@@ -28,6 +28,7 @@ from tokenloom.train.match import MatchObjective, Pairs
 from tokenloom.train.match_set import MatchBatches, Through
 from tokenloom.train.recipe import Recipe
 from tokenloom.train.scale import Sizes
+from tokenloom.weights.tokenizer_files import folder_tokenizer_hash
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -149,7 +150,7 @@ def match_run(recipe: Recipe) -> MatchRun:
     tokenizer, vocab_size = _tokenizer(Path(part.tokenizer).expanduser())
     torch.manual_seed(recipe.seed)
     sizes = {name: getattr(part, name) for name in SIZES}
-    network = _network(JudgeConfig(vocab_size, **sizes), part.start).to(device)
+    network = _network(JudgeConfig(vocab_size, **sizes), part.start, tokenizer).to(device)
     batches = MatchBatches(
         sprites,
         tokenizer,
@@ -176,11 +177,14 @@ def match_run(recipe: Recipe) -> MatchRun:
     )
 
 
-def _network(config: JudgeConfig, start: str) -> DualEncoder:
+def _network(config: JudgeConfig, start: str, tokenizer: Tokenizer) -> DualEncoder:
     """Fresh weights, or those of a folder."""
     network = DualEncoder(config)
     if start:
-        found = open_network(Path(start).expanduser())
+        folder = Path(start).expanduser()
+        found = open_network(folder)
+        if folder_tokenizer_hash(folder) != tokenizer.hash:
+            raise ValueError(f"judge.start: {folder} reads captions with another tokenizer than the recipe's")
         if found.config not in (config, replace(config, texture=0)):
             raise ValueError(f"judge.start: found {found.config}; allowed: the recipe's sizes, {config}")
         added = {name: t for name, t in network.state_dict().items() if name not in found.state_dict()}
